@@ -1,0 +1,287 @@
+"""Settings of every method: frozen, checked when made, TOML in and out.
+
+One dataclass per section of a workflow file. Imports nothing of this package, so that
+every room may read it.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+
+class OptionsError(ValueError):
+    """A setting that does not exist or has no allowed value; the message says which and what would do."""
+
+
+def _choice(section, key, value, allowed):
+    if value not in allowed:
+        raise OptionsError(f"{section}.{key} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _number(section, key, value, low=None, low_open=False):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise OptionsError(f"{section}.{key} must be a number, got {value!r}")
+    if low is not None and (value <= low if low_open else value < low):
+        raise OptionsError(f"{section}.{key} must be {'>' if low_open else '>='} {low}, got {value}")
+
+
+def _integer(section, key, value, low):
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise OptionsError(f"{section}.{key} must be a whole number >= {low}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """Which images of a participant are read."""
+
+    datatype: str = "auto"  #: ``dwi``, ``anat`` or ``auto`` (every series that the kernel can describe)
+    suffix: str = "auto"  #: ``dwi``, ``MESE``, ``MEGRE``, ``IRT1`` or ``auto``
+
+    def __post_init__(self):
+        _choice("select", "datatype", self.datatype, ("auto", "dwi", "anat"))
+        _choice("select", "suffix", self.suffix, ("auto", "dwi", "MESE", "MEGRE", "IRT1"))
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """Where the region of interest comes from."""
+
+    #: ``auto`` (a derivative mask where one is given, else automatic), ``derivative``, ``automatic``,
+    #: or a NIfTI file name pattern with ``{subject}`` and ``{session}``
+    source: str = "auto"
+
+    def __post_init__(self):
+        if not isinstance(self.source, str) or not self.source:
+            raise OptionsError(f"mask.source must be auto, derivative, automatic or a file pattern, got {self.source!r}")
+
+
+NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca")
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """How the noise standard deviation is found."""
+
+    #: ``b0-repeats``, ``residual``, ``mppca``, ``auto`` (b0-repeats from 4 repeats on, else residual),
+    #: a number [signal units], or the file name pattern of a map
+    method: str | float = "auto"
+
+    def __post_init__(self):
+        if isinstance(self.method, str):
+            try:
+                object.__setattr__(self, "method", float(self.method))
+            except ValueError:
+                looks_like_file = re.search(r"\.nii(\.gz)?$", self.method)
+                if not looks_like_file:
+                    _choice("noise", "method", self.method, (*NOISE_METHODS, "a number", "a NIfTI file pattern"))
+                return
+        _number("noise", "method", self.method, 0, low_open=True)
+
+
+@dataclass(frozen=True)
+class KernelOptions:
+    """Which signal model, on which grid."""
+
+    name: str = "auto"  #: a kernel of ``mrspec_prep.physics.KERNELS``, or ``auto``: from what varies
+    points: tuple[int, ...] = ()  #: grid points per axis; empty: 200 in 1-D, 50 x 50, 20 x 20 x 20
+    spacing: str = "log"  #: ``log`` or ``linear``
+    diffusivity: tuple[float, ...] = ()  #: bounds [um2/ms]; empty: from the protocol
+    t2: tuple[float, ...] = ()  #: bounds [ms]
+    t2star: tuple[float, ...] = ()  #: bounds [ms]
+    t1: tuple[float, ...] = ()  #: bounds [ms]
+    kurtosis: tuple[float, ...] = ()  #: bounds, unitless
+    #: inversion recovery: ``magnitude`` (polarity restored voxel by voxel), ``signed``, or
+    #: ``auto`` (signed where negative values were stored)
+    polarity: str = "auto"
+
+    def __post_init__(self):
+        _choice("kernel", "spacing", self.spacing, ("log", "linear"))
+        _choice("kernel", "polarity", self.polarity, ("auto", "magnitude", "signed"))
+        for point in self.points:
+            _integer("kernel", "points", point, 2)
+        for key, bounds in self.bounds.items():
+            if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
+                raise OptionsError(f"kernel.{key} must be two bounds, 0 < low < high, got {list(bounds)}")
+
+    @property
+    def bounds(self):
+        """Bounds given by hand, by axis."""
+        axes = ("diffusivity", "t2", "t2star", "t1", "kurtosis")
+        return {axis: getattr(self, axis) for axis in axes if getattr(self, axis)}
+
+
+@dataclass(frozen=True)
+class NNLSOptions:
+    """Voxelwise regularised spectra (paper 1, Eq. 4)."""
+
+    alpha: float = 0.01  #: Tikhonov weight of ||KF - S||2 + alpha ||F||2, unitless (paper: 0.01)
+    tolerance: float = 1e-9  #: relative excess of the objective allowed, certified per voxel
+    #: regions of spectral integration: name -> {axis: [low, high]} [um2/ms, ms]; empty: defaults of the kernel
+    regions: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        _number("nnls", "alpha", self.alpha, 0)
+        _number("nnls", "tolerance", self.tolerance, 0, low_open=True)
+        for name, box in self.regions.items():
+            if not re.fullmatch(r"[a-zA-Z0-9]+", name):
+                raise OptionsError(f"nnls.regions: a region's name is letters and digits only (BIDS), got {name!r}")
+            for axis, bounds in box.items():
+                _choice(f"nnls.regions.{name}", "axis", axis, ("diffusivity", "t2", "t2star", "t1", "kurtosis"))
+                if len(bounds) != 2 or not bounds[0] < bounds[1]:
+                    raise OptionsError(f"nnls.regions.{name}.{axis} must be [low, high], got {bounds!r}")
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Canonical spectra and their clusters by EM (paper 1)."""
+
+    mode: str = "exact"  #: ``exact`` (monotone) or ``paper`` (Eqs. 11, 13, 15-16 as printed)
+    n_clusters: int | tuple[int, int] = (2, 10)  #: number of clusters, or the range to choose from
+    criterion: str = "bic"  #: ``bic`` or ``aic``
+    alpha: float = 0.01  #: Tikhonov weight of the cluster spectra (paper: 0.01)
+    scale: str = "profiled"  #: voxel scale: ``profiled`` (fitted), or ``fixed`` (signals already normalised)
+    n_starts: int = 20  #: short EM runs from which the best continues
+    max_steps: int = 500  #: EM steps at most
+
+    def __post_init__(self):
+        _choice("inspect", "mode", self.mode, ("exact", "paper"))
+        _choice("inspect", "criterion", self.criterion, ("bic", "aic"))
+        _choice("inspect", "scale", self.scale, ("profiled", "fixed"))
+        _number("inspect", "alpha", self.alpha, 0)
+        _integer("inspect", "n_starts", self.n_starts, 1)
+        _integer("inspect", "max_steps", self.max_steps, 1)
+        if isinstance(self.n_clusters, tuple):
+            if len(self.n_clusters) != 2 or self.n_clusters[0] > self.n_clusters[1]:
+                raise OptionsError(f"inspect.n_clusters must be a number or [low, high], got {list(self.n_clusters)}")
+            for value in self.n_clusters:
+                _integer("inspect", "n_clusters", value, 1)
+        else:
+            _integer("inspect", "n_clusters", self.n_clusters, 1)
+
+    @property
+    def candidates(self):
+        """Numbers of clusters to fit."""
+        if isinstance(self.n_clusters, int):
+            return (self.n_clusters,)
+        return tuple(range(self.n_clusters[0], self.n_clusters[1] + 1))
+
+
+@dataclass(frozen=True)
+class Options:
+    """A whole workflow file."""
+
+    description: str = ""  #: one sentence for the preview and the report
+    select: SelectOptions = field(default_factory=SelectOptions)
+    mask: MaskOptions = field(default_factory=MaskOptions)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
+    kernel: KernelOptions = field(default_factory=KernelOptions)
+    nnls: NNLSOptions = field(default_factory=NNLSOptions)
+    inspect: InspectOptions = field(default_factory=InspectOptions)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Options from nested plain values (the content of a TOML file).
+
+        Raises
+        ------
+        OptionsError
+            Unknown section or key (the nearest one is suggested), or a value not allowed.
+
+        """
+        sections = {f.name: f for f in fields(cls)}
+        made = {}
+        for section, content in values.items():
+            if section not in sections:
+                raise OptionsError(f"unknown section [{section}]{_nearest(section, sections)}")
+            if section == "description":
+                made[section] = str(content)
+                continue
+            if not isinstance(content, Mapping):
+                raise OptionsError(f"[{section}] must be a section with keys, got {content!r}")
+            kind = sections[section].default_factory
+            known = {f.name for f in fields(kind)}
+            for key in content:
+                if key not in known:
+                    raise OptionsError(f"unknown key {section}.{key}{_nearest(key, known)}")
+            try:
+                made[section] = kind(**{key: _frozen(value) for key, value in content.items()})
+            except TypeError as error:
+                raise OptionsError(f"[{section}] holds a value of the wrong type: {error}") from error
+        return cls(**made)
+
+    def to_dict(self):
+        """Nested plain values, lists for tuples."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def to_toml(self):
+        """Text of a workflow file that makes these options again."""
+        plain = self.to_dict()
+        lines = [f"description = {json.dumps(plain.pop('description'))}"]
+        for section, content in plain.items():
+            regions = content.pop("regions", {})
+            lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in content.items()]
+            for name, box in regions.items():
+                lines += ["", f"[{section}.regions.{name}]"] + [f"{axis} = {json.dumps(b)}" for axis, b in box.items()]
+        return "\n".join(lines) + "\n"
+
+    def hash(self):
+        """Twelve hexadecimal digits that change with any setting."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load_options(path, overrides=()):
+    """Options of a workflow file, with ``section.key=value`` overrides in TOML syntax.
+
+    Raises
+    ------
+    OptionsError
+        Not TOML, an unknown key, or a value not allowed; names the file or the override.
+
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionsError(f"{path} is not a TOML file: {error}") from error
+    try:
+        Options.from_dict(values)
+    except OptionsError as error:
+        raise OptionsError(f"{path}: {error}") from error
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not separator or len(parts) < 2 or not all(parts):
+            raise OptionsError(f"--set needs section.key=value, got {override!r}")
+        try:
+            value = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        target = values
+        for part in parts[:-1]:
+            target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise OptionsError(f"--set {override}: {part} is a value, not a section")
+        target[parts[-1]] = value
+        try:
+            Options.from_dict(values)
+        except OptionsError as error:
+            raise OptionsError(f"--set {override}: {error}") from error
+    return Options.from_dict(values)
+
+
+def _frozen(value):
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
+
+
+def _nearest(word, known):
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
