@@ -1,0 +1,64 @@
+# Two commands: `make example` runs the main job on a bundled dataset, `make test` passes the tests.
+# Needs Python >= 3.11 and make; everything else goes into $(VENV).
+#
+# TORCH_INDEX   address of an index that holds CPU builds of PyTorch. Empty (the default) when pip already
+#               finds one: PIP_FIND_LINKS, or find-links in pip's configuration. See README, Installation.
+# PYTHON        interpreter to build the environment with
+# PYTEST_ARGS   passed on to pytest, for example PYTEST_ARGS="tests/physics -x"
+
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV ?= .venv
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+OUT ?= out
+N_PROCS ?= $(shell nproc 2>/dev/null || echo 1)
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXAMPLE := bids_examples/zebra_t2star-adc
+EXAMPLE_MASKS := bids_examples/derivatives/zebra_t2star-adc
+
+# the same thread settings everywhere: nodes are the unit of parallel work, not BLAS
+export NO_ET := 1
+export OMP_NUM_THREADS ?= 1
+export MPLBACKEND ?= Agg
+
+.PHONY: help install example examples test lint clean
+
+help:
+	@echo "make example   set up, run the main job on $(EXAMPLE), name the report"
+	@echo "make test      set up, run the tests"
+	@echo "make examples  write bids_examples/ again (byte-identical)"
+	@echo "make lint      ruff and mypy"
+	@echo "make clean     remove $(VENV), build products and $(OUT)"
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		-c constraints.txt -e '.[test]'
+	@touch $@
+
+example: $(READY)
+	$(BIN)/mrspec_prep $(EXAMPLE) $(OUT) participant --derivatives masks=$(EXAMPLE_MASKS) --nprocs $(N_PROCS) --random-seed 1
+	@echo "Report of the first participant: $(OUT)/sub-01.html"
+	@test -s $(OUT)/sub-01.html
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+examples: $(READY)
+	$(BIN)/python bids_examples/make_examples.py
+
+lint: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(OUT) .pytest_cache .ruff_cache .mypy_cache
