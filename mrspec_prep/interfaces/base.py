@@ -1,0 +1,75 @@
+"""What every node shares: reading its series, rebuilding its kernel, keeping to its threads."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numba
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
+from threadpoolctl import threadpool_limits
+
+from mrspec_prep.bids.series import Series
+from mrspec_prep.physics import Grid, default_grid, kernel_axes, kernel_matrix
+
+__all__ = ["ComputeInputSpec", "File", "SeriesInputSpec", "SimpleInterface", "kernel_of", "read_series", "traits", "within_threads"]
+
+
+class SeriesInputSpec(BaseInterfaceInputSpec):
+    """Input of a node that works on one series."""
+
+    series = File(exists=True, mandatory=True, desc="the series: files, volumes, encodings (JSON)")
+
+
+class ComputeInputSpec(SeriesInputSpec):
+    """Input of a node that fits."""
+
+    kernel = traits.Dict(mandatory=True, desc="kernel name, grid points, spacing, bounds")
+    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads over voxels; changes no result")
+
+
+def read_series(path):
+    """Series of a node's JSON file."""
+    return Series.from_json(json.loads(Path(path).read_text()))
+
+
+def kernel_of(series, kernel):
+    """Grid and kernel matrix of a series.
+
+    Returns
+    -------
+    grid : Grid
+    matrix : (n_encodings, n_bins) array
+
+    """
+    grid = grid_of(series, kernel)
+    return grid, kernel_matrix(kernel["name"], series.encodings, grid)
+
+
+def grid_of(series, kernel) -> Grid:
+    """Grid that the kernel settings give on this protocol."""
+    return default_grid(
+        kernel_axes(kernel["name"]),
+        series.encodings,
+        points=list(kernel["points"]) or None,
+        bounds=kernel["bounds"],
+        spacing=kernel["spacing"],
+    )
+
+
+@contextmanager
+def within_threads(num_threads):
+    """Compiled voxel loops on ``num_threads`` threads, linear algebra on one.
+
+    Sums over BLAS threads depend on their number; voxel loops do not. With this the result
+    of a node is the same bytes whatever ``--omp-nthreads`` says.
+    """
+    numba.set_num_threads(max(1, min(num_threads, numba.config.NUMBA_NUM_THREADS)))
+    with threadpool_limits(1):
+        yield
+
+
+def save_arrays(path, **arrays):
+    """Write named arrays for the next node and give the path as text."""
+    np.savez(path, **arrays)
+    return str(path)

@@ -1,0 +1,71 @@
+"""InSpect as a node."""
+
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec
+
+from mrspec_prep.interfaces.base import (
+    ComputeInputSpec,
+    File,
+    SimpleInterface,
+    kernel_of,
+    read_series,
+    save_arrays,
+    traits,
+    within_threads,
+)
+from mrspec_prep.options import InspectOptions
+from mrspec_prep.spectra import select_n_clusters
+
+
+class _InspectInputSpec(ComputeInputSpec):
+    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
+    noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    settings = traits.Dict(mandatory=True, desc="section [inspect] of the workflow file")
+    seed = traits.Int(0, usedefault=True, desc="of the EM starts")
+
+
+class _InspectOutputSpec(TraitedSpec):
+    fit = File(exists=True, desc="responsibilities, spectra, probabilities of the chosen fit (npz)")
+    selection = File(exists=True, desc="table over the number of clusters (npz)")
+
+
+class FitInspect(SimpleInterface):
+    """Canonical spectra and their maps, number of clusters chosen by AIC or BIC (paper 1, section 2)."""
+
+    input_spec = _InspectInputSpec
+    output_spec = _InspectOutputSpec
+
+    def _run_interface(self, runtime):
+        series = read_series(self.inputs.series)
+        _, kernel = kernel_of(series, self.inputs.kernel)
+        settings = InspectOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.inputs.settings.items()})
+        with within_threads(self.inputs.num_threads):
+            selection = select_n_clusters(
+                np.load(self.inputs.signals),
+                kernel,
+                np.load(self.inputs.noise),
+                candidates=settings.candidates,
+                alpha=settings.alpha,
+                seed=self.inputs.seed,
+                mode=settings.mode,
+                scale=settings.scale,
+                criterion=settings.criterion,
+                n_starts=settings.n_starts,
+                max_steps=settings.max_steps,
+            )
+        best = selection.fits[selection.best]
+        out = Path(runtime.cwd)
+        self._results["selection"] = save_arrays(out / "selection.npz", best=selection.best, **selection.table)
+        self._results["fit"] = save_arrays(
+            out / "fit.npz",
+            responsibilities=best.responsibilities.astype(np.float32),
+            cluster_probs=best.cluster_probs,
+            spectra=best.spectra,
+            scale=best.scale,
+            log_likelihood=best.log_likelihood,
+            n_steps=best.n_steps,
+            converged=best.converged,
+        )
+        return runtime

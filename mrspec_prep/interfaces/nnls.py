@@ -1,0 +1,68 @@
+"""Voxelwise spectra as a node."""
+
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec
+
+from mrspec_prep.interfaces.base import (
+    ComputeInputSpec,
+    File,
+    SimpleInterface,
+    kernel_of,
+    read_series,
+    save_arrays,
+    traits,
+    within_threads,
+)
+from mrspec_prep.spectra import default_regions, fit_nnls, integrate_regions, mean_parameters
+from mrspec_prep.spectra.residuals import residual_in_sigmas
+
+
+class _NNLSInputSpec(ComputeInputSpec):
+    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
+    noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    alpha = traits.Float(mandatory=True, desc="Tikhonov weight")
+    tolerance = traits.Float(mandatory=True, desc="certified relative excess of the objective")
+    regions = traits.Dict(mandatory=True, desc="regions of spectral integration; empty: defaults")
+
+
+class _NNLSOutputSpec(TraitedSpec):
+    spectra = File(exists=True, desc="dual coefficients, basis, certificate (npz)")
+    maps = File(exists=True, desc="region fractions and mean parameters, (n_voxels,) each (npz)")
+
+
+class FitNNLS(SimpleInterface):
+    """Regularised non-negative spectrum of every voxel, integrated in regions (paper 1, Eq. 4)."""
+
+    input_spec = _NNLSInputSpec
+    output_spec = _NNLSOutputSpec
+
+    def _run_interface(self, runtime):
+        series = read_series(self.inputs.series)
+        grid, kernel = kernel_of(series, self.inputs.kernel)
+        name = self.inputs.kernel["name"]
+        signals = np.load(self.inputs.signals)
+        regions = self.inputs.regions or default_regions(name, series.encodings, grid)
+        with within_threads(self.inputs.num_threads):
+            result = fit_nnls(signals, kernel, self.inputs.alpha, self.inputs.tolerance)
+            maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
+            maps |= mean_parameters(result, grid, name, series.encodings)
+            maps["residual"] = residual_in_sigmas(
+                result, signals, kernel, np.load(self.inputs.noise), series.encodings.groups()[0]
+            )
+            maps["gap"] = result.gap
+            mean_spectrum = sum(block.sum(axis=0) for _, block in result.blocks()) / len(signals)
+        out = Path(runtime.cwd)
+        self._results["maps"] = save_arrays(out / "maps.npz", **maps)
+        self._results["spectra"] = save_arrays(
+            out / "spectra.npz",
+            dual=result.dual,
+            basis=result.basis,
+            alpha=result.alpha,
+            gap=result.gap,
+            converged=result.converged,
+            n_steps=result.n_steps,
+            mean_spectrum=mean_spectrum,
+        )
+        return runtime

@@ -1,0 +1,72 @@
+"""Noise standard deviation as a node."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec
+
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.images import load_series_image, load_volume
+from mrspec_prep.interfaces.base import ComputeInputSpec, File, SimpleInterface, kernel_of, read_series, traits, within_threads
+from mrspec_prep.spectra import estimate_noise
+from mrspec_prep.spectra.noise import noise_mppca
+
+ENOUGH_REPEATS = 4  # below this the spread of the repeats says too little: ``auto`` takes the residual
+
+
+class _NoiseInputSpec(ComputeInputSpec):
+    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
+    roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
+    method = traits.Either(traits.Float, traits.Str, mandatory=True, desc="auto, b0-repeats, residual, mppca, number, map")
+    noise_map = File(exists=True, desc="map of the noise standard deviation [signal units]")
+    alpha = traits.Float(0.01, usedefault=True, desc="Tikhonov weight of the fit behind ``residual``")
+
+
+class _NoiseOutputSpec(TraitedSpec):
+    noise = File(exists=True, desc="(n_voxels,) noise standard deviation [signal units]")
+    notes = File(exists=True, desc="method, degrees of freedom, SNR (JSON)")
+
+
+class EstimateNoise(SimpleInterface):
+    """Noise standard deviation of every voxel, by the method asked for."""
+
+    input_spec = _NoiseInputSpec
+    output_spec = _NoiseOutputSpec
+
+    def _run_interface(self, runtime):
+        series = read_series(self.inputs.series)
+        signals = np.load(self.inputs.signals)
+        method = self.inputs.method
+        n_repeats = len(series.encodings.reference())
+        if method == "auto":
+            method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS else "residual"
+        notes = {"method": str(method), "n_repeats": n_repeats}
+        if self.inputs.noise_map:
+            noise = load_volume(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
+            notes |= {"method": f"map {Path(self.inputs.noise_map).name}", "degrees_of_freedom": None}
+            if not (noise > 0).all():
+                raise InputError(
+                    "the noise map is not positive everywhere in the region of interest",
+                    file=self.inputs.noise_map,
+                    value=f"{int((~(noise > 0)).sum())} voxels",
+                    remedy="give a map that covers the mask, or --noise residual",
+                )
+        elif method == "mppca":
+            roi = np.load(self.inputs.roi)
+            noise = noise_mppca(load_series_image(series), roi)
+            notes["degrees_of_freedom"] = None
+        else:
+            _, kernel = kernel_of(series, self.inputs.kernel)
+            with within_threads(self.inputs.num_threads):
+                estimate = estimate_noise(signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha)
+            noise = estimate.noise_std
+            notes |= {"degrees_of_freedom": estimate.degrees_of_freedom, "note": estimate.note}
+        reference = signals[:, series.encodings.reference()].mean(axis=1)
+        notes["snr"] = float(np.median(reference / noise))
+        out = Path(runtime.cwd)
+        np.save(out / "noise.npy", noise)
+        (out / "noise.json").write_text(json.dumps(notes))
+        self._results["noise"] = str(out / "noise.npy")
+        self._results["notes"] = str(out / "noise.json")
+        return runtime

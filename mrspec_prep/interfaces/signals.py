@@ -1,0 +1,64 @@
+"""Images to voxels x encodings, as a node."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec
+
+from mrspec_prep.bids.images import load_signals, usable_voxels
+from mrspec_prep.interfaces.base import ComputeInputSpec, File, SimpleInterface, kernel_of, read_series, traits, within_threads
+from mrspec_prep.spectra import restore_polarity
+from mrspec_prep.spectra.polarity import holds_signs
+
+
+class _SignalsInputSpec(ComputeInputSpec):
+    roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
+    notes = File(exists=True, mandatory=True, desc="notes of the mask (JSON)")
+    polarity = traits.Enum("auto", "magnitude", "signed", usedefault=True, desc="of inversion recovery")
+
+
+class _SignalsOutputSpec(TraitedSpec):
+    signals = File(exists=True, desc="(n_voxels, n_encodings) float32, voxels in C order of the ROI")
+    roi = File(exists=True, desc="boolean (x, y, z) array of the voxels that can be fitted")
+    notes = File(exists=True, desc="what was found (JSON)")
+
+
+class ExtractSignals(SimpleInterface):
+    """Signals of the ROI; voxels without signal leave it, magnitudes after inversion get their sign back."""
+
+    input_spec = _SignalsInputSpec
+    output_spec = _SignalsOutputSpec
+
+    def _run_interface(self, runtime):
+        series = read_series(self.inputs.series)
+        roi = np.load(self.inputs.roi)
+        notes = json.loads(Path(self.inputs.notes).read_text())
+        signals = load_signals(series, roi)
+        usable, note = usable_voxels(signals, series.encodings)
+        if note:
+            notes["notes"].append(note)
+        roi[roi] = usable
+        signals = signals[usable]
+        if "t1" in self.inputs.kernel["name"].split("-"):
+            signals = self._signed(series, signals, notes)
+        out = Path(runtime.cwd)
+        np.save(out / "signals.npy", signals)
+        np.save(out / "roi.npy", roi)
+        (out / "notes.json").write_text(json.dumps(notes))
+        for name in ("signals.npy", "roi.npy", "notes.json"):
+            self._results[name.partition(".")[0]] = str(out / name)
+        return runtime
+
+    def _signed(self, series, signals, notes):
+        polarity = self.inputs.polarity
+        if polarity == "auto":
+            polarity = "signed" if holds_signs(signals) else "magnitude"
+        notes["polarity"] = polarity
+        if polarity == "signed":
+            return signals
+        _, kernel = kernel_of(series, self.inputs.kernel)
+        with within_threads(self.inputs.num_threads):
+            signed, _ = restore_polarity(signals, kernel, series.encodings)
+        notes["notes"].append("Magnitude inversion recovery: the sign before the null was restored voxel by voxel.")
+        return signed.astype(np.float32)

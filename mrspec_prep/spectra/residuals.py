@@ -1,0 +1,38 @@
+"""What a fit leaves over, in units of the noise."""
+
+import numpy as np
+
+
+def residual_in_sigmas(result, signals, kernel, noise_std, group_of):
+    """Root mean square residual of the direction-averaged signal over its standard error.
+
+    Volumes that differ by gradient direction only share one kernel row, so their spread is
+    anisotropy and noise, not misfit; the misfit is in their mean. One means that the fit
+    explains the signal as well as the noise allows.
+
+    Parameters
+    ----------
+    result : NNLSResult
+        Spectra of n_voxels.
+    signals : (n_voxels, n_encodings) array
+    kernel : (n_encodings, n_bins) array
+    noise_std : (n_voxels,) array
+        [signal units].
+    group_of : (n_encodings,) int array
+        Distinct encoding of each volume (``Encodings.groups``).
+
+    Returns
+    -------
+    (n_voxels,) array
+        Unitless.
+
+    """
+    counts = np.bincount(group_of).astype(float)
+    averaging = np.zeros((len(group_of), len(counts)))
+    averaging[np.arange(len(group_of)), group_of] = 1 / counts[group_of]
+    group_kernel = averaging.T @ kernel
+    residual = np.empty(len(signals))
+    for rows, spectra in result.blocks():
+        misfit = signals[rows] @ averaging - spectra @ group_kernel.T
+        residual[rows] = np.sqrt((counts * misfit**2).mean(axis=1)) / noise_std[rows]
+    return residual
