@@ -1,0 +1,27 @@
+"""The participant's report as a node."""
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, InputMultiObject, TraitedSpec
+
+from mrspec_prep.interfaces.base import File, SimpleInterface, traits
+from mrspec_prep.reports.subject import build_subject_report
+
+
+class _ReportInputSpec(BaseInterfaceInputSpec):
+    out_dir = traits.Str(mandatory=True, desc="derivatives folder")
+    subject = traits.Str(mandatory=True, desc="label without sub-")
+    out_files = InputMultiObject(File(exists=True), desc="derivatives that must exist before the report")
+
+
+class _ReportOutputSpec(TraitedSpec):
+    report = File(exists=True, desc="sub-<label>.html")
+
+
+class SubjectReport(SimpleInterface):
+    """Report of one participant, from its finished derivatives."""
+
+    input_spec = _ReportInputSpec
+    output_spec = _ReportOutputSpec
+
+    def _run_interface(self, runtime):
+        self._results["report"] = str(build_subject_report(self.inputs.out_dir, self.inputs.subject))
+        return runtime

@@ -1,0 +1,93 @@
+"""Running a graph and telling what failed, in words."""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nipype import config as nipype_config
+
+from mrspec_prep.workflows.plugins import ResilientMultiProc
+
+LOGGER = logging.getLogger("mrspec_prep")
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed."""
+
+    subject: str
+    step: str
+    cause: str
+    crash_file: Path
+    is_input_error: bool
+
+
+def configure_nipype(crash_dir, verbose, stop_on_first_crash=False):
+    """Set Nipype's global configuration: content hashes, text crash files, quiet logs."""
+    level = "INFO" if verbose else "ERROR"
+    nipype_config.update_config({
+        "execution": {
+            "crashdump_dir": str(crash_dir),
+            "crashfile_format": "txt",
+            "hash_method": "content",
+            "poll_sleep_duration": str(POLL_SECONDS),
+            "remove_unnecessary_outputs": "false",
+            "create_report": "false",
+            "check_version": "false",
+            "stop_on_first_crash": str(stop_on_first_crash).lower(),
+        },
+        "logging": {"workflow_level": level, "interface_level": level, "utils_level": level},
+        "monitoring": {"enabled": "false"},
+    })  # fmt: skip
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(level)
+
+
+def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
+    """Run a workflow to its end.
+
+    A failing node stops only what depends on it. Which nodes failed is read afterwards
+    from the crash files (``failures_of``), whatever plugin ran them.
+
+    Returns
+    -------
+    Exception or None
+        What the plugin raised at its end; nodes that failed make it raise.
+
+    """
+    plugin_args = dict(plugin_args or {})
+    if progress is not None:
+        plugin_args["status_callback"] = progress
+    runner = plugin
+    if plugin == "MultiProc":
+        plugin_args.setdefault("mp_context", "forkserver")
+        plugin_args.setdefault("raise_insufficient", False)
+        runner = ResilientMultiProc(plugin_args=plugin_args)
+    try:
+        workflow.run(plugin=runner, plugin_args=plugin_args)
+    except (RuntimeError, ValueError, OSError, ImportError) as error:
+        return error
+    return None
+
+
+def failures_of(subject, log_dir):
+    """Failures of one participant, read from the crash files of this run."""
+    found = []
+    for crash_file in sorted(Path(log_dir).glob("crash-*.txt")):
+        text = crash_file.read_text(errors="replace")
+        match = re.match(r"Node: (\S+)", text)
+        step = match[1].rpartition(".")[2] if match else "unknown step"
+        cause = cause_of(text)
+        found.append(Failure(subject, step, cause, crash_file, "InputError" in cause.partition(":")[0]))
+    return found
+
+
+def cause_of(text):
+    """Last exception of a traceback, as ``Kind: message``."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    raised = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)]
+    cause = raised[-1] if raised else (lines[-1].strip() if lines else "no cause was recorded")
+    kind, separator, message = cause.partition(":")
+    return f"{kind.rpartition('.')[2]}{separator}{message}"

@@ -1,0 +1,100 @@
+"""Graphs of participants: one sub-workflow per series, then the report."""
+
+from copy import deepcopy
+from pathlib import Path
+
+from nipype.interfaces.utility import Merge
+from nipype.pipeline import engine as pe
+
+from mrspec_prep.bids.atomic import write_json
+from mrspec_prep.interfaces.reportlets import SubjectReport
+from mrspec_prep.workflows.spectral import init_spectral_wf
+
+WORKFLOW_NAME = "mrspec_prep_wf"
+
+
+def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resources):
+    """Wire all participants.
+
+    Inputs
+        plans : list of ParticipantPlan.
+        resources : Resources; threads and memory of a step.
+    Outputs
+        One sub-workflow ``sub_<label>_wf`` per participant; crash files go to the
+        participant's own log folder.
+    """
+    workflow = pe.Workflow(WORKFLOW_NAME, base_dir=str(work_dir))
+    for plan in plans:
+        participant = init_participant_wf(
+            plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources
+        )
+        crash_dir = participant_log(out_dir, plan.subject, run_id)
+        participant.config["execution"] = {"crashdump_dir": str(crash_dir), "crashfile_format": "txt"}
+        for node in participant._get_all_nodes():
+            node.config = deepcopy(participant.config)
+        workflow.add_nodes([participant])
+    return workflow
+
+
+def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
+    """Wire one participant.
+
+    Inputs
+        plan : ParticipantPlan.
+    Outputs
+        Derivatives of every series and ``sub-<label>.html``.
+    """
+    workflow = pe.Workflow(participant_workflow_name(plan.subject))
+    merge = pe.Node(Merge(len(plan.series) * 3), "outputs", run_without_submitting=True)
+    report = pe.Node(SubjectReport(out_dir=str(out_dir), subject=plan.subject), "report", mem_gb=0.5)
+    for number, series_plan in enumerate(plan.series):
+        name = f"series_{number}_{series_plan.series.suffix.lower()}_wf"
+        series_file = Path(work_dir) / WORKFLOW_NAME / workflow.name / f"{name}.json"
+        write_json(series_file, series_plan.series.to_json())
+        saving = {
+            "out_dir": str(out_dir),
+            "bids_dir": str(bids_dir),
+            "workflow_name": series_plan.workflow,
+            "why": series_plan.why,
+            "settings": series_plan.options.to_dict(),
+            "options_hash": series_plan.options.hash(),
+            "kernel": series_plan.kernel_settings,
+            "seed": series_plan.seed,
+        }
+        spectral = init_spectral_wf(
+            series_plan,
+            series_file,
+            saving=saving,
+            name=name,
+            omp_nthreads=resources.omp_nthreads,
+            mem_gb=min(estimated_mem_gb(series_plan), resources.mem_gb),
+        )
+        for position, saved in enumerate(("save_acquisition", "save_nnls", "save_inspect")):
+            workflow.connect(spectral, f"{saved}.out_files", merge, f"in{3 * number + position + 1}")
+    workflow.connect(merge, "out", report, "out_files")
+    return workflow
+
+
+def participant_workflow_name(subject):
+    """Name of a participant's sub-workflow and of its folder below the work directory."""
+    return f"sub_{subject}_wf"
+
+
+def participant_log(out_dir, subject, run_id):
+    """Folder of a participant's settings and crash files of one run."""
+    return Path(out_dir) / f"sub-{subject}" / "log" / run_id
+
+
+def estimated_mem_gb(plan):
+    """Rough peak memory of a step [GB]: two copies of the images and the spectra block."""
+    from nibabel import load
+
+    n_values = sum(float(_size(load(image).shape)) for image in plan.series.images)
+    return 0.6 + 3 * 4 * n_values / 1e9
+
+
+def _size(shape):
+    size = 1
+    for length in shape:
+        size *= length
+    return size

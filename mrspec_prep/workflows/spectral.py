@@ -1,0 +1,71 @@
+"""Graph of one series: ROI, signals, noise, spectra, clusters, and what is saved of them."""
+
+from dataclasses import asdict
+
+from nipype.pipeline import engine as pe
+
+from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
+from mrspec_prep.interfaces.inspect_em import FitInspect
+from mrspec_prep.interfaces.mask import ComputeROI
+from mrspec_prep.interfaces.nnls import FitNNLS
+from mrspec_prep.interfaces.noise import EstimateNoise
+from mrspec_prep.interfaces.signals import ExtractSignals
+
+
+def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
+    """Wire the steps of one series.
+
+    Inputs
+        plan : SeriesPlan; ``series_file``: its series as JSON.
+        saving : dict of the inputs that every saving node shares.
+    Outputs
+        Derivatives below ``saving["out_dir"]``; the nodes whose names begin with ``save``.
+    """
+    workflow = pe.Workflow(name)
+    options = plan.options
+    common = {"series": str(series_file)}
+    fitting = common | {"kernel": plan.kernel_settings, "num_threads": omp_nthreads}
+
+    def node(interface, label, threads=1):
+        return pe.Node(interface, label, n_procs=threads, mem_gb=mem_gb)
+
+    roi = node(
+        ComputeROI(**common, masks=[str(mask) for mask in plan.masks], fingerprint=plan.fingerprint), "roi"
+    )
+    signals = node(ExtractSignals(**fitting, polarity=options.kernel.polarity), "signals", omp_nthreads)
+    noise = node(
+        EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha), "noise", omp_nthreads
+    )
+    if plan.noise_map:
+        noise.inputs.noise_map = str(plan.noise_map)
+    regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}
+    nnls = node(
+        FitNNLS(**fitting, alpha=options.nnls.alpha, tolerance=options.nnls.tolerance, regions=regions),
+        "nnls",
+        omp_nthreads,
+    )
+    inspect = node(FitInspect(**fitting, settings=asdict(options.inspect), seed=plan.seed), "inspect_em", omp_nthreads)
+    save_acquisition = node(SaveAcquisition(**common, **saving), "save_acquisition")
+    save_nnls = node(SaveNNLS(**common, **saving), "save_nnls")
+    save_inspect = node(SaveInspect(**common, **saving), "save_inspect")
+
+    workflow.connect([
+        (roi, signals, [("roi", "roi"), ("notes", "notes")]),
+        (signals, noise, [("signals", "signals"), ("roi", "roi")]),
+        (signals, nnls, [("signals", "signals")]),
+        (noise, nnls, [("noise", "noise")]),
+        (signals, inspect, [("signals", "signals")]),
+        (noise, inspect, [("noise", "noise")]),
+        (signals, save_acquisition, [("roi", "roi"), ("notes", "roi_notes")]),
+        (noise, save_acquisition, [("noise", "noise"), ("notes", "noise_notes")]),
+        (signals, save_nnls, [("roi", "roi")]),
+        (nnls, save_nnls, [("spectra", "spectra"), ("maps", "maps")]),
+        (signals, save_inspect, [("roi", "roi")]),
+        (inspect, save_inspect, [("fit", "fit"), ("selection", "selection")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def _noise_method(plan):
+    method = plan.options.noise.method
+    return method if isinstance(method, str) else float(method)
