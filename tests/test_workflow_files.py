@@ -1,0 +1,124 @@
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mrspec_prep.options import NNLSOptions, Options, OptionsError, load_options
+from mrspec_prep.physics import KERNELS
+from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow, list_workflows
+
+ROOT = Path(__file__).parents[1]
+FILES = list_workflows()
+
+
+def test_every_kernel_but_kurtosis_has_one_workflow():
+    kernels = [load_options(path).kernel.name for path in FILES]
+    assert sorted(kernels) == sorted(set(KERNELS) - {"adc-kurtosis"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_file_is_valid_and_its_name_says_its_kernel(path):
+    options = load_options(path)
+    stem, method = path.stem.split("_")
+    assert method == "inspect"
+    assert sorted(stem.split("-")) == sorted(options.kernel.name.split("-"))
+    assert len(options.kernel.points) == len(KERNELS[options.kernel.name])
+    assert options.noise.method == "auto"
+    assert options.description
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_file_holds_every_key_of_the_sections_it_sets_or_shows_it(path):
+    text = path.read_text(encoding="utf-8")
+    values = tomllib.loads(text.replace("#: ", ""))
+    axes = set(KERNELS[values["kernel"]["name"]])
+    for section in ("select", "mask", "noise", "nnls", "inspect"):
+        known = {f.name for f in fields(getattr(Options(), section))}
+        assert set(values[section]) == known
+    assert axes <= set(values["kernel"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_settings_shown_in_comments_are_valid(path):
+    shown = path.read_text(encoding="utf-8").replace("#: ", "")
+    options = Options.from_dict(tomllib.loads(shown))
+    axes = set(KERNELS[options.kernel.name])
+    assert set(options.kernel.bounds) == axes
+    assert set(options.nnls.regions["tissue"]) == axes
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_setting_is_explained_on_its_line_or_above(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for above, line in zip(lines, lines[1:], strict=False):
+        key = line.removeprefix("#: ")
+        if "=" in key and not key.startswith(("#", "description")):
+            assert "#" in key or above.startswith("#"), line
+
+
+def test_settings_left_out_are_the_defaults_of_the_program():
+    text = (ROOT / "workflows" / "t2_inspect.toml").read_text(encoding="utf-8")
+    assert Options.from_dict(tomllib.loads(text)).nnls == NNLSOptions()
+
+
+def test_readme_lists_every_file_and_no_other():
+    table = (ROOT / "workflows" / "README.md").read_text(encoding="utf-8")
+    named = {word.strip("`") for word in table.split() if word.startswith("`") and word.endswith(".toml`")}
+    assert named == {path.name for path in FILES}
+
+
+@pytest.mark.parametrize("name", ["t2star-adc_inspect", "t2star-adc_inspect.toml"])
+def test_found_by_name(name):
+    assert find_workflow(name).name == "t2star-adc_inspect.toml"
+
+
+def test_found_by_path(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('description = "mine"\n')
+    assert find_workflow(mine) == mine
+    assert load_options(find_workflow(str(mine))).description == "mine"
+
+
+def test_a_miss_suggests_the_nearest_name():
+    with pytest.raises(WorkflowNotFoundError, match="Did you mean .*t2star-adc_inspect"):
+        find_workflow("t2star_adc_inspect")
+    with pytest.raises(WorkflowNotFoundError, match="Known: .*t1_inspect"):
+        find_workflow("zzz")
+
+
+def test_a_folder_is_no_workflow(tmp_path):
+    with pytest.raises(WorkflowNotFoundError, match="folder"):
+        find_workflow(tmp_path)
+
+
+def test_a_folder_without_files_is_said(tmp_path):
+    with pytest.raises(WorkflowNotFoundError, match="install"):
+        list_workflows(tmp_path)
+
+
+def test_override_is_checked_like_the_file():
+    path = find_workflow("t2_inspect")
+    assert load_options(path, ["inspect.n_clusters=4"]).inspect.candidates == (4,)
+    with pytest.raises(OptionsError, match="did you mean n_clusters"):
+        load_options(path, ["inspect.n_cluster=4"])
+
+
+def test_wheel_carries_the_files(tmp_path):
+    source = tmp_path / "source"
+    for name in ("mrspec_prep", "workflows"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    done = subprocess.run([sys.executable, *build], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {Path(name).name: archive.read(name) for name in archive.namelist() if "data/workflows/" in name}
+    assert {path.name: path.read_bytes() for path in FILES}.items() <= inside.items()
