@@ -127,7 +127,7 @@ def _add_machine(group):
     )  # fmt: skip
     group.add_argument("--omp-nthreads", type=_positive, metavar="N", help="threads of one step")
     group.add_argument(
-        "--mem", "--mem-gb", "--mem_mb", "--mem-mb", type=memory_gb, metavar="SIZE", dest="mem_gb",
+        "--mem", "--mem-mb", "--mem_mb", type=memory_gb, metavar="SIZE", dest="mem_gb",
         help="memory in all: 8g, 1500m; a bare number is MB",
     )  # fmt: skip
     group.add_argument("-w", "--work-dir", type=Path, default=Path("work"), metavar="DIR", help="intermediate results")

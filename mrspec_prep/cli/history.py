@@ -1,0 +1,107 @@
+"""What earlier runs left: finished participants, run files, the work directory and its owner."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mrspec_prep import __version__
+from mrspec_prep.bids.atomic import write_atomically
+
+LOCKS = []  # held until the process ends; the kernel frees them even after SIGKILL
+MARKER = "CACHEDIR.TAG"
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
+
+
+class StaleWorkDir(RuntimeError):
+    """The work directory cannot be used; the message says why and what to do."""
+
+
+def claim_work_dir(work_dir, subjects, clean=False):
+    """Make a work directory and hold the participants' parts of it until the process ends.
+
+    Raises
+    ------
+    StaleWorkDir
+        Another running process works on one of the participants there, or ``clean`` was
+        asked for a folder that is no work directory of ours.
+
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        locks = work_dir / ".locks"
+        locks.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StaleWorkDir(f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir") from error
+    for subject in subjects:
+        lock = FileLock(locks / f"sub-{subject}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StaleWorkDir(
+                f"another mrspec_prep is working on sub-{subject} in {work_dir}. Remedy: wait for it, or give another --work-dir"
+            ) from None
+        LOCKS.append(lock)
+    contents = [entry for entry in work_dir.iterdir() if entry.name != ".locks"]
+    if clean and contents:
+        if not (work_dir / MARKER).is_file():
+            raise StaleWorkDir(f"{work_dir} was not made by mrspec_prep and is not emptied. Remedy: give another --work-dir")
+        for entry in contents:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    if not (work_dir / MARKER).is_file():
+        write_atomically(work_dir / MARKER, SIGNATURE)
+    return work_dir
+
+
+def _finished_file(out_dir, subject):
+    return Path(out_dir) / f"sub-{subject}" / "log" / "finished.json"
+
+
+def finished_key(out_dir, subject):
+    """Key of the plan that a participant was finished with, or None."""
+    path = _finished_file(out_dir, subject)
+    if not path.is_file() or not (Path(out_dir) / f"sub-{subject}.html").is_file():
+        return None
+    content = json.loads(path.read_text())
+    complete = all((Path(out_dir) / name).is_file() for name in content["files"])
+    return content["key"] if complete else None
+
+
+def mark_finished(out_dir, subject, key):
+    """Record that a participant is finished with this plan, and which files that gave."""
+    folder = Path(out_dir) / f"sub-{subject}"
+    files = sorted(str(p.relative_to(out_dir)) for p in folder.rglob("*") if p.is_file() and "log" not in p.relative_to(folder).parts)
+    write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
+
+
+def save_run_file(folder, plan, args, run_id):
+    """Write ``mrspec_prep.toml``: the command's settings and, per series, the workflow as resolved."""
+    lines = ["# what this run was asked to do, and with which settings", "[run]"]
+    command = {
+        "version": __version__,
+        "run_id": run_id,
+        "bids_dir": str(args.bids_dir),
+        "out_dir": str(args.out_dir),
+        "work_dir": str(args.work_dir),
+        "participant_label": [plan.subject],
+        "workflow": args.workflow or "",
+        "overrides": list(args.overrides),
+        "mask": args.mask or "",
+        "noise": args.noise or "",
+        "random_seed": args.random_seed,
+        "derivatives": [f"{name}={path}" for name, path in args.derivatives],
+    }
+    lines += [f"{key} = {json.dumps(value)}" for key, value in command.items()]
+    for number, series in enumerate(plan.series):
+        prefix = f"series.{number}"
+        lines += ["", f"[{prefix}]", f"workflow = {json.dumps(series.workflow)}", f"why = {json.dumps(series.why)}"]
+        lines += [f"images = {json.dumps([str(path) for path in series.series.images])}"]
+        for line in series.options.to_toml().splitlines():
+            lines.append(f"[{prefix}.options.{line[1:]}" if line.startswith("[") else line)
+            if line.startswith("description"):
+                lines[-1] = f"\n[{prefix}.options]\n{line}"
+    text = "\n".join(lines) + "\n"
+    tomllib.loads(text)
+    write_atomically(Path(folder) / "mrspec_prep.toml", text)

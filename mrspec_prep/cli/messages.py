@@ -1,0 +1,48 @@
+"""What the user reads on the terminal and in the log."""
+
+import logging
+import sys
+
+LOGGER = logging.getLogger("mrspec_prep")
+
+
+def start_logging(out_dir, run_id, verbose=0):
+    """Log to the terminal and to ``OUT_DIR/logs``.
+
+    Returns
+    -------
+    Path
+        The log file.
+
+    """
+    folder = out_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / f"{run_id}.log"
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.DEBUG if verbose else logging.INFO)
+    terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    written = logging.FileHandler(log_file, encoding="utf-8")
+    written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOGGER.addHandler(terminal)
+    LOGGER.addHandler(written)
+    return log_file
+
+
+def summarise(plans, refused, failures, out_dir):
+    """Say what was done and what was not; the last line agrees with the exit code."""
+    for failure in failures:
+        LOGGER.error("sub-%s failed in step %s: %s", failure.subject, failure.step, failure.cause)
+        LOGGER.error("  details: %s", failure.crash_file)
+    for plan in plans:
+        LOGGER.info("Report: %s", out_dir / f"sub-{plan.subject}.html")
+    failed = sorted({failure.subject for failure in failures} | set(refused))
+    if failed:
+        n_done = len({plan.subject for plan in plans} - set(failed))
+        LOGGER.error("FAILED: %s (%d participant(s) done)", ", ".join(f"sub-{s}" for s in failed), n_done)
+    else:
+        LOGGER.info("Finished without errors: %d participant(s)", len(plans))

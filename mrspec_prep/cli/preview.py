@@ -1,0 +1,86 @@
+"""``--dry-run``: what was found and what would be done, before anything is computed."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.images import series_shape
+from mrspec_prep.bids.tables import volume_table
+from mrspec_prep.physics import possible_kernels
+from mrspec_prep.spectra import identify
+
+ASSUMED_SNR = 20.0
+SECONDS_PER_VOXEL_BIN = 4e-8  # one thread, voxelwise spectra; measured on the bundled examples
+SECONDS_PER_VOXEL_CLUSTER = 4e-5  # EM over the default range of clusters
+MASKED = 0.3  # share of the field of view that a mask usually holds
+
+
+def describe_plan(plan, resources):
+    """Preview of one participant as text."""
+    lines = [f"sub-{plan.subject}", "=" * (4 + len(plan.subject))]
+    for series_plan in plan.series:
+        lines += _describe_series(series_plan, resources)
+    return "\n".join(lines) + "\n"
+
+
+def _describe_series(plan, resources):
+    series, encodings = plan.series, plan.series.encodings
+    shape = series_shape(series)
+    n_voxels = int(np.prod(shape)) * MASKED
+    seconds, memory = expected_cost(plan, n_voxels, resources)
+    reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR)
+    lines = ["", f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), {'x'.join(map(str, shape))}"]
+    lines += [f"  {image.name}" for image in series.images]
+    lines += [f"  joined: {series.joined}"]
+    lines += [f"  note: {note}" for note in series.notes]
+    lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
+    lines += ["", f"  kernels this protocol could use: {', '.join(possible_kernels(encodings)) or 'none'}"]
+    lines += [f"  workflow: {plan.workflow} ({plan.why})", f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins"]
+    lines += [f"  at an assumed SNR of {ASSUMED_SNR:g}: {statement}" for statement in reading.statements]
+    lines += [f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"]
+    lines += [f"  expected: about {_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB, for some {n_voxels:.0f} voxels"]
+    lines += [f"  outputs: sub-{series.subject}.html and {series.datatype}/ maps of ROI, noise, spectra, regions, clusters, selection"]
+    return lines
+
+
+def _encoding_rows(encodings):
+    group_of, first = encodings.groups()
+    counts = np.bincount(group_of)
+    columns = [("b [s/mm2]", encodings.bvalue), ("TE [ms]", encodings.echo_time), ("TI [ms]", encodings.inversion_time),
+               ("TR [ms]", encodings.repetition_time)]  # fmt: skip
+    known = [(name, values) for name, values in columns if values is not None]
+    rows = ["    " + "".join(f"{name:>12}" for name, _ in known) + f"{'volumes':>10}"]
+    for group, volume in enumerate(first):
+        rows.append("    " + "".join(f"{values[volume]:12.5g}" for _, values in known) + f"{counts[group]:10d}")
+    return rows
+
+
+def expected_cost(plan, n_voxels, resources):
+    """Expected seconds and gigabytes of one series (rough; the run itself is the measure)."""
+    threads = resources.omp_nthreads
+    n_clusters = sum(plan.options.inspect.candidates)
+    seconds = 15 + n_voxels * (plan.grid.n_bins * SECONDS_PER_VOXEL_BIN + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
+    memory = 0.6 + 4e-9 * 3 * n_voxels / MASKED * len(plan.series.encodings)
+    return seconds, memory
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def write_preview(plan, out_dir, resources):
+    """Write the preview and the volume table of every series below ``logs``.
+
+    Returns
+    -------
+    Path
+        The text file.
+
+    """
+    folder = Path(out_dir) / "logs"
+    for number, series_plan in enumerate(plan.series):
+        table = volume_table(series_plan.series)
+        rows = ["\t".join(table)] + ["\t".join(str(v) for v in row) for row in zip(*table.values(), strict=True)]
+        write_atomically(folder / f"sub-{plan.subject}_series-{number}_volumes.tsv", "\n".join(rows) + "\n")
+    return write_atomically(folder / f"sub-{plan.subject}_preview.txt", describe_plan(plan, resources))

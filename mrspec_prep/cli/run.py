@@ -1,0 +1,220 @@
+"""Entry point: words to a plan, the plan to results, results to an exit code."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from pathlib import Path
+
+from mrspec_prep import __version__
+from mrspec_prep.bids.derivatives import start_dataset
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.layout import open_layout, select_participants
+from mrspec_prep.cli.history import StaleWorkDir, claim_work_dir, finished_key, mark_finished, save_run_file
+from mrspec_prep.cli.messages import start_logging, summarise
+from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
+from mrspec_prep.cli.preview import describe_plan, write_preview
+from mrspec_prep.cli.resources import find_resources
+from mrspec_prep.options import OptionsError
+from mrspec_prep.reports.subject import build_subject_report
+from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
+from mrspec_prep.workflows.execution import Failure, configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.participant import init_participants_wf, participant_log
+from mrspec_prep.workflows.planning import plan_participant
+
+LOGGER = logging.getLogger("mrspec_prep")
+
+
+def main(argv=None):
+    """Run the command line and exit with its code."""
+    sys.exit(run(argv))
+
+
+def run(argv=None):
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0 all done; 1 something failed; 2 usage or input error found before computing;
+        130 or 143 interrupted.
+
+    """
+    args = build_parser().parse_args(argv)
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4().hex[:8]}"
+    out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        log_file = start_logging(out_dir, run_id, args.verbose)
+    except OSError as error:
+        print(f"mrspec_prep: error: cannot write to {out_dir}: {error.strerror}. Remedy: give an OUT_DIR you may write to", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        return _run(args, bids_dir, out_dir, run_id)
+    except (InputError, OptionsError, WorkflowNotFoundError, StaleWorkDir) as error:
+        LOGGER.error("%s", error)
+        LOGGER.error("Nothing was computed. Log: %s", log_file)
+        return EXIT_USAGE
+    except _Interrupted as stop:
+        LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
+        return 130
+
+
+class _Interrupted(BaseException):
+    """A scheduler asked the run to end."""
+
+    def __init__(self, number):
+        self.signal = number
+
+
+def _terminate(number, _frame):
+    raise _Interrupted(number)
+
+
+def _command(argv):
+    return "mrspec_prep " + " ".join(sys.argv[1:] if argv is None else argv)
+
+
+def _run(args, bids_dir, out_dir, run_id):
+    if "group" in args.analysis_level:
+        raise InputError(
+            "the group level is not part of this version", value="group", remedy="run the participant level only"
+        )
+    if out_dir == bids_dir:
+        raise InputError(
+            "OUT_DIR is the BIDS dataset itself", value=str(out_dir), remedy="write to a folder of its own, e.g. derivatives/mrspec_prep"
+        )
+    subjects = select_participants(bids_dir, args.participant_label)
+    if args.reports_only:
+        return _reports_only(out_dir, subjects)
+    plans, refused = plan_all(args, bids_dir, subjects)
+    for subject, error in refused.items():
+        LOGGER.error("sub-%s: %s", subject, error)
+    if not plans:
+        LOGGER.error("No participant can be processed: nothing was computed.")
+        return EXIT_USAGE
+    resources = find_resources(args.nprocs, args.omp_nthreads, args.mem_gb)
+    if args.dry_run:
+        for plan in plans:
+            print(describe_plan(plan, resources))
+            write_preview(plan, out_dir, resources)
+        return EXIT_FAILED if refused else EXIT_OK
+    return compute(args, bids_dir, out_dir, run_id, plans, refused, resources)
+
+
+def plan_all(args, bids_dir, subjects):
+    """Plans of the participants, and the errors of those that cannot be processed.
+
+    Returns
+    -------
+    plans : list of ParticipantPlan
+    refused : dict of str to Exception
+
+    """
+    overrides = list(args.overrides)
+    if args.mask:
+        overrides.append(f"mask.source={json.dumps(args.mask)}")
+    if args.noise:
+        overrides.append(f"noise.method={json.dumps(args.noise)}")
+    if args.sloppy:
+        overrides += ["inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50"]
+    workflow = find_workflow(args.workflow) if args.workflow else None
+    filters = json.loads(args.bids_filter_file.read_text()) if args.bids_filter_file else None
+    sessions = [label.removeprefix("ses-") for label in args.session_label] or None
+    layout = open_layout(bids_dir, subjects, args.bids_database_dir)
+    plans, refused = [], {}
+    for subject in subjects:
+        try:
+            plans.append(
+                plan_participant(
+                    layout,
+                    subject,
+                    workflow=workflow,
+                    overrides=overrides,
+                    sessions=sessions,
+                    filters=filters,
+                    derivatives=dict(args.derivatives),
+                    seed=args.random_seed,
+                )
+            )
+        except InputError as error:
+            refused[subject] = error
+    return plans, refused
+
+
+def compute(args, bids_dir, out_dir, run_id, plans, refused, resources):
+    """Run the planned participants; the exit code, the last line and the reports agree."""
+    start_dataset(out_dir, bids_dir, dict(args.derivatives))
+    work_dir = claim_work_dir(args.work_dir.expanduser().absolute(), [p.subject for p in plans], args.clean_workdir)
+    for plan in plans:
+        save_run_file(participant_log(out_dir, plan.subject, run_id), plan, args, run_id)
+    done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
+    todo = [plan for plan in plans if plan not in done]
+    for plan in done:
+        LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
+    ended = None
+    if todo:
+        configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash)
+        plugin, plugin_args = _plugin(args, resources)
+        workflow = init_participants_wf(
+            todo, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, run_id=run_id, resources=resources
+        )
+        if args.write_graph:
+            workflow.write_graph(str(out_dir / "logs" / "graph.dot"), graph2use="colored", format="svg")
+        LOGGER.info("%d participant(s), %d process(es), %d thread(s) a step", len(todo), resources.nprocs, resources.omp_nthreads)
+        ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=_progress)
+    failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
+    failed = {failure.subject for failure in failures}
+    if ended is not None and not failures:
+        failures.append(Failure("all", "run", f"{type(ended).__name__}: {ended}", out_dir / "logs", False))
+        failed |= {plan.subject for plan in todo}
+    for plan in todo:
+        if plan.subject in failed:
+            build_subject_report(out_dir, plan.subject)
+        else:
+            mark_finished(out_dir, plan.subject, plan.key)
+    input_errors_only = bool(failures) and all(f.is_input_error for f in failures) and failed == {p.subject for p in plans}
+    summarise(plans, refused, failures, out_dir)
+    if input_errors_only:
+        return EXIT_USAGE
+    return EXIT_FAILED if failures or refused else EXIT_OK
+
+
+def _reports_only(out_dir, subjects):
+    for subject in subjects:
+        LOGGER.info("Report: %s", build_subject_report(out_dir, subject))
+    return EXIT_OK
+
+
+def _plugin(args, resources):
+    if args.use_plugin:
+        import yaml
+
+        settings = yaml.safe_load(args.use_plugin.read_text())
+        if not isinstance(settings, dict) or "plugin" not in settings:
+            raise InputError(
+                "a plugin file needs the keys plugin and plugin_args",
+                file=args.use_plugin,
+                value=type(settings).__name__,
+                remedy="see workflows/hpc for examples",
+            )
+        return settings["plugin"], settings.get("plugin_args", {})
+    if resources.nprocs == 1:
+        return "Linear", {}
+    return "MultiProc", {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb}
+
+
+def _progress(node, status):
+    words = {"start": "started", "end": "done", "exception": "FAILED"}
+    LOGGER.info("%s: %s", node.fullname.partition(".")[2].replace("_wf", ""), words.get(status, status))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("NO_ET", "1")
+    main()
