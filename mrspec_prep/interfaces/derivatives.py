@@ -1,0 +1,214 @@
+"""Nodes that write finished derivatives: names, units and sidecars come from ``data/maps.toml``."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import TraitedSpec
+
+from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
+from mrspec_prep.bids.images import load_reference
+from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
+from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, grid_of, read_series, traits
+from mrspec_prep.spectra import find_peaks, identify
+from mrspec_prep.spectra.nnls import NNLSResult
+
+ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map"}
+
+
+class _SaveInputSpec(SeriesInputSpec):
+    roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
+    out_dir = traits.Str(mandatory=True, desc="derivatives folder")
+    bids_dir = traits.Str(mandatory=True, desc="raw dataset, for BIDS URIs")
+    workflow_name = traits.Str(mandatory=True, desc="name of the workflow file")
+    why = traits.Str(mandatory=True, desc="why this workflow")
+    settings = traits.Dict(mandatory=True, desc="the whole workflow file as resolved")
+    options_hash = traits.Str(mandatory=True, desc="of the settings")
+    kernel = traits.Dict(mandatory=True, desc="kernel name, grid points, spacing, bounds")
+    seed = traits.Int(mandatory=True, desc="random seed")
+
+
+class _SaveOutputSpec(TraitedSpec):
+    out_files = traits.List(File(exists=True), desc="derivatives written")
+
+
+class _Save(SimpleInterface):
+    """Shared by the saving nodes: paths and metadata."""
+
+    output_spec = _SaveOutputSpec
+
+    def _begin(self):
+        self.series = read_series(self.inputs.series)
+        self.roi = np.load(self.inputs.roi)
+        self.written = []
+
+    def _path(self, suffix, extension=".nii.gz", **entities):
+        return output_path(
+            self.inputs.out_dir,
+            self.series.entities,
+            datatype=self.series.datatype,
+            suffix=suffix,
+            extension=extension,
+            **entities,
+        )
+
+    def _metadata(self, **more):
+        roots = {"raw": self.inputs.bids_dir, "": self.inputs.out_dir}
+        return {
+            "Sources": [bids_uri(image, roots) for image in self.series.images],
+            "OptionsHash": self.inputs.options_hash,
+            "Seed": self.inputs.seed,
+            "Device": "cpu",
+        } | more
+
+    def _map(self, values, key, suffix="dwimap", metadata=None, **entities):
+        path = self._path(suffix, **entities)
+        write_map(path, values, self.roi, self.series.images[0], key=key, metadata=self._metadata(**(metadata or {})))
+        self.written.append(str(path))
+
+    def _end(self, runtime):
+        self._results["out_files"] = self.written
+        return runtime
+
+
+class _AcquisitionInputSpec(_SaveInputSpec):
+    roi_notes = File(exists=True, mandatory=True, desc="notes of mask and signals (JSON)")
+    noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    noise_notes = File(exists=True, mandatory=True, desc="method, degrees of freedom, SNR (JSON)")
+
+
+class SaveAcquisition(_Save):
+    """ROI, reference image, noise map, volume table and what the protocol can identify."""
+
+    input_spec = _AcquisitionInputSpec
+
+    def _run_interface(self, runtime):
+        self._begin()
+        roi_notes = json.loads(Path(self.inputs.roi_notes).read_text())
+        noise_notes = json.loads(Path(self.inputs.noise_notes).read_text())
+        kernel = self.inputs.kernel["name"]
+        reference, _, _ = load_reference(self.series)
+        self._map(self.roi[self.roi], "roi", "mask", desc="roi", metadata={"MaskSource": roi_notes["source"]})
+        self._map(reference, "reference", desc="reference")
+        noise_metadata = {
+            "NoiseMethod": noise_notes["method"],
+            "Repeats": noise_notes["n_repeats"],
+            "DegreesOfFreedom": noise_notes["degrees_of_freedom"],
+            "NoiseNote": noise_notes.get("note"),
+        }
+        self._map(np.load(self.inputs.noise), "noise", desc="noise", metadata=noise_metadata)
+        grid = grid_of(self.series, self.inputs.kernel)
+        reading = identify(kernel, self.series.encodings, grid, noise_notes["snr"])
+        roots = {"raw": self.inputs.bids_dir}
+        names = [bids_uri(image, roots).removeprefix("bids:raw:") for image in self.series.images]
+        path = self._path("axes", ".tsv", desc="encodings")
+        write_table(
+            path,
+            encodings_table(self.series.encodings, names, self.series.volumes),
+            self._metadata(
+                Description="The acquisition: one row per volume of the joined series.",
+                Joined=self.series.joined,
+                Notes=[*self.series.notes, *roi_notes["notes"]],
+                Workflow=self.inputs.workflow_name,
+                WhyWorkflow=self.inputs.why,
+                Kernel=kernel,
+                Settings=self.inputs.settings,
+                Identifiability=list(reading.statements),
+                ResolvedAxes=list(reading.resolved),
+                NComponents=reading.n_components,
+                SNR=noise_notes["snr"],
+                NoiseMethod=noise_notes["method"],
+                Repeats=noise_notes["n_repeats"],
+                MaskSource=roi_notes["source"],
+                Polarity=roi_notes.get("polarity"),
+                Suffix=self.series.suffix,
+            ),
+        )
+        self.written.append(str(path))
+        return self._end(runtime)
+
+
+class _NNLSInputSpec(_SaveInputSpec):
+    spectra = File(exists=True, mandatory=True, desc="dual coefficients, basis, certificate (npz)")
+    maps = File(exists=True, mandatory=True, desc="region fractions and mean parameters (npz)")
+
+
+class SaveNNLS(_Save):
+    """Voxelwise spectra, region fractions, mean parameters, residual and certificate."""
+
+    input_spec = _NNLSInputSpec
+
+    def _run_interface(self, runtime):
+        self._begin()
+        kernel = self.inputs.kernel["name"]
+        arrays = dict(np.load(self.inputs.spectra))
+        fit = {"Kernel": kernel, "Alpha": float(arrays["alpha"])}
+        for name, values in np.load(self.inputs.maps).items():
+            if name.startswith("region-"):
+                region = name.removeprefix("region-")
+                self._map(values, "fraction", model=kernel, param=region, desc="nnls", metadata=fit | {"Region": region})
+            elif self.series.datatype == "anat" and name in ANAT_MAPS:
+                self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
+            else:
+                self._map(values, name, model=kernel, param=name, desc="nnls", metadata=fit)
+        grid = grid_of(self.series, self.inputs.kernel)
+        peaks = find_peaks(arrays.pop("mean_spectrum"), grid)
+        path = self._path("spectra", ".h5", model=kernel, desc="nnls")
+        write_nnls_spectra(path, NNLSResult.from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
+        self.written.append(str(path))
+        return self._end(runtime)
+
+
+class _InspectInputSpec(_SaveInputSpec):
+    fit = File(exists=True, mandatory=True, desc="responsibilities, spectra, probabilities (npz)")
+    selection = File(exists=True, mandatory=True, desc="table over the number of clusters (npz)")
+
+
+class SaveInspect(_Save):
+    """Clusters, responsibilities, cluster spectra with named peaks, and the selection table."""
+
+    input_spec = _InspectInputSpec
+
+    def _run_interface(self, runtime):
+        self._begin()
+        kernel = self.inputs.kernel["name"]
+        settings = self.inputs.settings["inspect"]
+        fit = dict(np.load(self.inputs.fit))
+        selection = dict(np.load(self.inputs.selection))
+        best = int(selection.pop("best"))
+        labels = [f"cluster{m + 1}" for m in range(best)]
+        about = {
+            "Kernel": kernel,
+            "Alpha": settings["alpha"],
+            "Mode": settings["mode"],
+            "Scale": settings["scale"],
+            "Converged": bool(fit["converged"]),
+            "Steps": int(fit["n_steps"]),
+        }
+        responsibilities = fit["responsibilities"]
+        self._map(responsibilities.argmax(axis=1) + 1, "dseg", "dseg", seg="inspect", metadata=about)
+        self._map(responsibilities, "probseg", "probseg", seg="inspect", metadata=about | {"LabelMap": labels})
+        grid = grid_of(self.series, self.inputs.kernel)
+        path = self._path("spectra", ".h5", model=kernel, desc="inspect")
+        write_cluster_spectra(
+            path,
+            fit["spectra"],
+            grid,
+            weights=fit["cluster_probs"],
+            peaks=[find_peaks(spectrum, grid) for spectrum in fit["spectra"]],
+            metadata=self._metadata(**about),
+        )
+        table = self._path("selection", ".tsv", desc="inspect")
+        write_table(
+            table,
+            selection,
+            self._metadata(
+                **about,
+                Description="Fits over the number of clusters, and the one chosen.",
+                Criterion=settings["criterion"],
+                Chosen=best,
+                Range=[int(selection["n_clusters"].min()), int(selection["n_clusters"].max())],
+            ),
+        )
+        self.written += [str(path), str(table)]
+        return self._end(runtime)
