@@ -1,0 +1,99 @@
+"""What every map, axis and column is called, measured in and drawn with: ``data/maps.toml``."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+BIBLIOGRAPHY = "citations.bib"
+
+
+@cache
+def load_catalogue():
+    """Whole content of ``data/maps.toml``."""
+    return tomllib.loads(data_text("maps.toml"))
+
+
+def data_text(name):
+    """Text of a file of the package's ``data`` folder."""
+    return files("mrspec_prep").joinpath("data", name).read_text(encoding="utf-8")
+
+
+def map_entry(key):
+    """Entry of one map.
+
+    Raises
+    ------
+    ValueError
+        No such map; the known ones are listed.
+
+    """
+    maps = load_catalogue()["maps"]
+    if key not in maps:
+        raise ValueError(f"unknown map {key!r}; data/maps.toml knows {', '.join(sorted(maps))}")
+    return maps[key]
+
+
+def axis_entry(name):
+    """Entry of one spectral axis.
+
+    Raises
+    ------
+    ValueError
+        No such axis; the known ones are listed.
+
+    """
+    axes = load_catalogue()["axes"]
+    if name not in axes:
+        raise ValueError(f"unknown axis {name!r}; data/maps.toml knows {', '.join(sorted(axes))}")
+    return axes[name]
+
+
+def column_entries(names):
+    """Sidecar descriptions of the table columns that are known, by column name."""
+    columns = load_catalogue()["columns"]
+    return {name: dict(columns[name]) for name in names if name in columns}
+
+
+def cluster_color(index):
+    """Colour of cluster ``index`` (from 0) as ``#rrggbb``; repeats after the last."""
+    colors = load_catalogue()["cluster_colors"]
+    return colors[index % len(colors)]
+
+
+def references_of(keys):
+    """DOIs (or titles, where there is none) of bibliography keys, for sidecars.
+
+    Raises
+    ------
+    ValueError
+        A key that ``data/citations.bib`` does not hold.
+
+    """
+    entries = load_bibliography()
+    missing = [key for key in keys if key not in entries]
+    if missing:
+        raise ValueError(f"data/citations.bib does not hold {', '.join(missing)}")
+    return [f"doi:{entries[key]['doi']}" if "doi" in entries[key] else entries[key]["title"] for key in keys]
+
+
+@cache
+def load_bibliography():
+    """Entries of ``data/citations.bib``: key -> {type, field: text, ..., source}.
+
+    A small reader for our own file: one field per line, braces around every value.
+    """
+    entries, current = {}, None
+    for line in data_text(BIBLIOGRAPHY).splitlines():
+        text = line.strip()
+        if text.startswith("@"):
+            kind, _, key = text[1:].partition("{")
+            current = {"type": kind.lower(), "source": [line]}
+            entries[key.rstrip(",")] = current
+        elif current is not None and text:
+            current["source"].append(line)
+            name, separator, value = text.partition("=")
+            if separator:
+                current[name.strip().lower()] = value.strip().rstrip(",").removeprefix("{").removesuffix("}")
+    for entry in entries.values():
+        entry["source"] = "\n".join(entry["source"])
+    return entries

@@ -1,0 +1,189 @@
+"""The derivative dataset as a whole: its top files, the names in it, and where its inputs lie."""
+
+import json
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from bids.layout.writing import build_path
+
+from mrspec_prep import __version__
+from mrspec_prep.bids.atomic import write_if_changed
+from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
+
+BIDS_VERSION = "1.10.0"
+BIDSIGNORE = (
+    "*.html",
+    "logs",
+    "log",
+    "figures",
+    "*_dwimap.*",
+    "*_spectra.*",
+    "*_axes.*",
+    "*_selection.*",
+    "group_*",
+)
+SHORT_ENTITIES = {
+    "sub": "subject",
+    "ses": "session",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "space": "space",
+    "seg": "segmentation",
+    "model": "model",
+    "param": "param",
+    "desc": "desc",
+}
+README = """mrspec_prep derivatives
+=======================
+
+Spectra, tissue clusters and parameter maps estimated by mrspec_prep from multi-contrast microstructure MRI.
+Open sub-*.html for a report on each participant.
+
+Names
+-----
+The suffix `dwimap` with the entities `model` and `param` follows the draft of BIDS extension proposal 16 (diffusion
+derivatives). The suffixes `spectra`, `axes` and `selection` are our own. All of these are listed in `.bidsignore`.
+
+Units are those of BIDS: relaxation times in s, diffusivities in mm2/s, b-values in s/mm2.
+Voxels outside the region of interest (`desc-roi_mask`) hold 0.
+
+Spectra in HDF5
+---------------
+`*_desc-nnls_spectra.h5` holds the coefficients `dual` of each voxel of the region and one `basis` for all: the spectrum
+is max(dual @ basis, 0) / alpha, on the grid whose axes are in the group `axes` (bins in C order).
+`*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
+
+To read this dataset with PyBIDS, add `logs/pybids_config.json` for the entity `param`:
+BIDSLayout(..., config=["bids", "derivatives", "logs/pybids_config.json"]), validate=False.
+"""
+
+
+def start_dataset(out_dir, bids_dir, derivatives=None):
+    """Write the files at the top of the derivative dataset.
+
+    Repeating it changes nothing; jobs may do it at the same time.
+
+    Parameters
+    ----------
+    out_dir, bids_dir : path
+    derivatives : dict of str to path, optional
+        Other inputs by name, as given with ``--derivatives``.
+
+    """
+    out_dir = Path(out_dir)
+    sources = {"raw": bids_dir, **(derivatives or {})}
+    links = {name: _relative(path, out_dir) for name, path in sources.items()}
+    description = {
+        "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": "See the source dataset",
+        "GeneratedBy": [{"Name": "mrspec_prep", "Version": __version__}],
+        "SourceDatasets": [{"URL": link} for link in links.values()],
+        "DatasetLinks": links,
+    }
+    catalogue = load_catalogue()
+    labels = "".join(f"desc-{name}\t{text}\n" for name, text in catalogue["descriptions"].items())
+    colors = range(len(catalogue["cluster_colors"]))
+    clusters = "".join(f"{index + 1}\tcluster{index + 1}\t{cluster_color(index)}\n" for index in colors)
+    write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
+    write_if_changed(out_dir / "README", README)
+    write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
+    write_if_changed(out_dir / "seg-inspect_dseg.tsv", "index\tname\tcolor\n" + clusters)
+    write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
+    write_if_changed(
+        out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    )
+
+
+@cache
+def pybids_config():
+    """Path of the pybids configuration of our derivatives (adds the entity ``param``)."""
+    return str(files("mrspec_prep").joinpath("data", "bids_config.json"))
+
+
+@cache
+def _path_patterns():
+    return json.loads(data_text("bids_config.json"))["default_path_patterns"]
+
+
+def output_path(out_dir, entities, *, datatype, suffix, extension, **more):
+    """Where a derivative of one series belongs.
+
+    Parameters
+    ----------
+    out_dir : path
+    entities : dict
+        Of the series, long pybids names: subject, session, acquisition, ...
+    datatype, suffix, extension : str
+        ``dwi`` or ``anat``; for example ``dwimap``; with the leading dot.
+    **more
+        Further entities: model, param, desc, seg, space. What BIDS does not allow in
+        a label is left out: model ``adc-t2star`` is written ``model-adct2star``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        An entity, suffix or extension that our names do not have.
+
+    """
+    wanted = {SHORT_ENTITIES.get(name, name): value for name, value in {**entities, **more}.items()}
+    wanted = {name: str(value).replace("-", "").replace("_", "") for name, value in wanted.items() if value is not None}
+    wanted |= {"datatype": datatype, "suffix": suffix, "extension": extension}
+    built = build_path(wanted, _path_patterns(), strict=True)
+    if built is None:
+        raise ValueError(f"no derivative is named from {wanted}; see data/bids_config.json")
+    return Path(out_dir) / built
+
+
+def parse_name(path):
+    """Entities of a derivative's file name: long names, with suffix, extension and datatype."""
+    path = Path(path)
+    stem, _, extension = path.name.partition(".")
+    parts = stem.split("_")
+    found = {}
+    for part in parts[:-1]:
+        short, _, value = part.partition("-")
+        found[SHORT_ENTITIES.get(short, short)] = value
+    return found | {"suffix": parts[-1], "extension": f".{extension}", "datatype": path.parent.name}
+
+
+def bids_uri(path, datasets):
+    """BIDS URI of a file, for ``Sources``.
+
+    Parameters
+    ----------
+    path : path
+    datasets : dict of str to path
+        Roots by the names of ``DatasetLinks`` (``raw``, ``masks``, ...); the name ``""``
+        stands for the derivative dataset itself. The deepest root that holds the file wins.
+
+    Returns
+    -------
+    str
+        ``bids:raw:sub-01/dwi/sub-01_dwi.nii.gz``; the bare file name where no root holds it.
+
+    """
+    path = Path(path).resolve()
+    roots = sorted(((Path(root).resolve(), name) for name, root in datasets.items()), key=lambda r: -len(r[0].parts))
+    for root, name in roots:
+        if path.is_relative_to(root):
+            return f"bids:{name}:{path.relative_to(root).as_posix()}"
+    return path.name
+
+
+def _relative(path, out_dir):
+    """Path relative to the dataset, so that both may move together; web addresses stay."""
+    if "://" in str(path):
+        return str(path)
+    return quote(Path(os.path.relpath(Path(path).resolve(), Path(out_dir).resolve())).as_posix())
