@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.images import series_shape
-from mrspec_prep.bids.tables import volume_table
+from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.derivatives import encodings_table, table_text
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
 
@@ -80,7 +80,7 @@ def write_preview(plan, out_dir, resources):
     """
     folder = Path(out_dir) / "logs"
     for number, series_plan in enumerate(plan.series):
-        table = volume_table(series_plan.series)
-        rows = ["\t".join(table)] + ["\t".join(str(v) for v in row) for row in zip(*table.values(), strict=True)]
-        write_atomically(folder / f"sub-{plan.subject}_series-{number}_volumes.tsv", "\n".join(rows) + "\n")
+        series = series_plan.series
+        table = encodings_table(series.encodings, [image.name for image in series.images], series.volumes)
+        write_atomically(folder / f"sub-{plan.subject}_series-{number}_volumes.tsv", table_text(table))
     return write_atomically(folder / f"sub-{plan.subject}_preview.txt", describe_plan(plan, resources))

@@ -7,7 +7,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_series_image, load_volume
+from mrspec_prep.bids.volumes import load_map, load_series_image
 from mrspec_prep.interfaces.base import ComputeInputSpec, File, SimpleInterface, kernel_of, read_series, traits, within_threads
 from mrspec_prep.spectra import estimate_noise
 from mrspec_prep.spectra.noise import noise_mppca
@@ -43,7 +43,7 @@ class EstimateNoise(SimpleInterface):
             method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS else "residual"
         notes = {"method": str(method), "n_repeats": n_repeats}
         if self.inputs.noise_map:
-            noise = load_volume(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
+            noise = load_map(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
             notes |= {"method": f"map {Path(self.inputs.noise_map).name}", "degrees_of_freedom": None}
             if not (noise > 0).all():
                 raise InputError(

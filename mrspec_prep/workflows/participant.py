@@ -3,10 +3,12 @@
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.bids.atomic import write_json
+from mrspec_prep.bids.derivatives import write_json
+from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.interfaces.reportlets import SubjectReport
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
@@ -86,15 +88,6 @@ def participant_log(out_dir, subject, run_id):
 
 
 def estimated_mem_gb(plan):
-    """Rough peak memory of a step [GB]: two copies of the images and the spectra block."""
-    from nibabel import load
-
-    n_values = sum(float(_size(load(image).shape)) for image in plan.series.images)
-    return 0.6 + 3 * 4 * n_values / 1e9
-
-
-def _size(shape):
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+    """Rough peak memory of a step [GB]: signals in two precisions, and the blocks of a fit."""
+    n_voxels = float(np.prod(series_shape(plan.series)))
+    return 0.6 + 12e-9 * n_voxels * len(plan.series.encodings)

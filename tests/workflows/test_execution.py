@@ -1,0 +1,34 @@
+from mrspec_prep.workflows.execution import cause_of, failures_of
+
+CRASH = """Node: mrspec_prep_wf.sub_01_wf.series_0_dwi_wf.roi
+Working directory: somewhere
+
+Node inputs:
+
+masks = <undefined>
+Traceback (most recent call last):
+  File "multiproc.py", line 66, in run_node
+    result["result"] = node.run(updatehash=updatehash)
+nipype.pipeline.engine.nodes.NodeExecutionError: Exception raised while executing Node roi.
+
+Traceback:
+\tTraceback (most recent call last):
+\t  File "core.py", line 401, in run
+\t    runtime = self._run_interface(runtime)
+\tmrspec_prep.bids.errors.InputError: sub-01_dwi.nii.gz: 3 voxels hold NaN (found NaN). Remedy: mask them out
+"""
+
+
+def test_the_cause_is_the_innermost_exception():
+    cause = cause_of(CRASH)
+    assert cause == "InputError: sub-01_dwi.nii.gz: 3 voxels hold NaN (found NaN). Remedy: mask them out"
+
+
+def test_a_crash_file_becomes_a_failure_with_its_step(tmp_path):
+    (tmp_path / "crash-1.txt").write_text(CRASH)
+    (failure,) = failures_of("01", tmp_path)
+    assert (failure.subject, failure.step, failure.is_input_error) == ("01", "roi", True)
+
+
+def test_no_crash_file_no_failure(tmp_path):
+    assert failures_of("01", tmp_path / "absent") == []

@@ -1,0 +1,40 @@
+import pytest
+from nipype.interfaces.utility import Function
+from nipype.pipeline import engine as pe
+
+from mrspec_prep.workflows.execution import configure_nipype, failures_of, run_graph
+
+
+def _die():
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _live(path):
+    from pathlib import Path
+
+    Path(path).write_text("done")
+    return path
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_worker_ends_the_run_with_its_cause_and_the_others_go_on(tmp_path):
+    crash_dir = tmp_path / "crash"
+    configure_nipype(crash_dir, verbose=False)
+    workflow = pe.Workflow("killed_wf", base_dir=str(tmp_path / "work"))
+    killed = pe.Node(Function(function=_die, input_names=[], output_names=["out"]), "killed")
+    first = pe.Node(Function(function=_live, input_names=["path"], output_names=["out"]), "first")
+    first.inputs.path = str(tmp_path / "done.txt")
+    then = pe.Node(Function(function=_live, input_names=["path"], output_names=["out"]), "then")
+    then.inputs.path = str(tmp_path / "then.txt")
+    workflow.add_nodes([killed, first, then])
+    error = run_graph(workflow, plugin="MultiProc", plugin_args={"n_procs": 1, "memory_gb": 1})
+    assert error is not None
+    failures = failures_of("01", crash_dir)
+    assert "killed" in {failure.step for failure in failures}
+    assert all("lack of memory" in failure.cause for failure in failures)
+    in_flight = {failure.step for failure in failures}
+    for step, name in (("first", "done.txt"), ("then", "then.txt")):
+        assert step in in_flight or (tmp_path / name).read_text() == "done"
