@@ -1,0 +1,459 @@
+"""NIfTI images: headers checked before data, data read volume by volume, voxels x encodings."""
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.openers import ImageOpener
+
+from mrspec_prep.bids.errors import InputError, unreadable
+from mrspec_prep.bids.layout import NIFTI, natural_key, split_name
+
+GRID_TOLERANCE = 1e-3  # mm: how far two affines may differ
+MOST_COMPRESSED = 1100  # gzip cannot shrink data by more than this factor
+MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
+BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError, nib.filebasedimages.ImageFileError)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid3D:
+    """Where the voxels of an image are: shape of one volume, number of volumes, affine [mm]."""
+
+    shape: tuple[int, int, int]
+    n_volumes: int
+    affine: np.ndarray
+
+    def difference(self, other):
+        """What differs from another grid, in words; empty where nothing does."""
+        if self.shape != other.shape:
+            return f"{_size(self.shape)} against {_size(other.shape)} voxels"
+        distance = np.abs(self.affine - other.affine).max()
+        return f"affines differ by {distance:.3g}" if distance > GRID_TOLERANCE else ""
+
+
+def _size(shape):
+    return " x ".join(str(n) for n in shape)
+
+
+def open_image(path):
+    """nibabel image of a NIfTI file whose header can be believed; no data are read.
+
+    Raises
+    ------
+    InputError
+        Missing, no permission, 0 bytes, no NIfTI, header cut or impossible, fewer bytes
+        than the header promises, or values that are not real numbers.
+
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if size == 0:
+        raise InputError("the image is empty", file=path, value="0 bytes", remedy="fetch or convert it again")
+    try:
+        image = nib.load(path)
+        image.dataobj.slope, image.dataobj.inter  # noqa: B018 - read from the header, may be impossible
+    except BROKEN as error:
+        raise _damaged(path, error) from error
+    _check_header(path, image, size)
+    return image
+
+
+def _damaged(path, error):
+    if isinstance(error, PermissionError):
+        return unreadable(path, error)
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
+
+
+def _check_header(path, image, size):
+    shape, dtype = image.shape, image.get_data_dtype()
+    if dtype.kind not in "biuf":
+        raise InputError(
+            "the image holds no real numbers", file=path, value=dtype, remedy="convert it to magnitude or real values"
+        )
+    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+        raise InputError(
+            "an image must be 3-D, or 4-D with volumes last", file=path, value=_size(shape), remedy="reshape it"
+        )
+    affine = image.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError("the affine cannot be inverted", file=path, value=affine.tolist(), remedy="convert it again")
+    promised = image.dataobj.offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    at_most = size * MOST_COMPRESSED if path.name.endswith(".gz") else size
+    if promised > at_most:
+        raise InputError(
+            f"the header promises {promised} bytes, the file cannot hold them",
+            file=path,
+            value=f"{size} bytes",
+            remedy="the file is truncated or its header wrong; fetch or convert it again",
+        )
+
+
+def read_grid(path):
+    """Grid3D of a NIfTI file (see ``open_image`` for what is checked)."""
+    image = open_image(path)
+    shape = (*image.shape, 1, 1)[:3]
+    return Grid3D(shape, image.shape[3] if image.ndim == 4 else 1, np.array(image.affine, dtype=float))
+
+
+def iterate_volumes(path):
+    """Volumes of a NIfTI file one after the other, read as a stream.
+
+    Yields
+    ------
+    (nx, ny, nz) float32 array
+        Scaled by the header's slope and intercept.
+
+    Raises
+    ------
+    InputError
+        The file ends early or its compression is damaged; the volume is named.
+
+    """
+    path = Path(path)
+    image = open_image(path)
+    shape = (*image.shape, 1, 1)[:3]
+    n_volumes = image.shape[3] if image.ndim == 4 else 1
+    dtype, proxy = image.get_data_dtype(), image.dataobj
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    try:
+        with ImageOpener(str(path), "rb") as stream:
+            stream.seek(proxy.offset)
+            for volume in range(n_volumes):
+                content = stream.read(n_bytes)
+                if len(content) < n_bytes:
+                    raise EOFError(f"the data end in volume {volume} of {n_volumes}")
+                yield _scaled(np.frombuffer(content, dtype).reshape(shape, order="F"), proxy)
+    except BROKEN as error:
+        if isinstance(error, InputError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _scaled(stored, proxy):
+    if (proxy.slope, proxy.inter) == (1, 0):
+        return stored.astype(np.float32)
+    return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(np.float32)
+
+
+def check_headers(series):
+    """Raise InputError unless every image of a series is sound and on the grid of the first.
+
+    Parameters
+    ----------
+    series : Series
+
+    Raises
+    ------
+    InputError
+        See ``open_image``; shape or affine differ between joined files; a file holds
+        another number of volumes than the series has encodings of it.
+
+    """
+    first = read_grid(series.images[0])
+    for number, path in enumerate(series.images):
+        grid = read_grid(path)
+        check_same_grid(path, grid, series.images[0], first)
+        expected = int((series.volumes[:, 0] == number).sum())
+        if grid.n_volumes != expected:
+            raise InputError(
+                f"the image has {grid.n_volumes} volumes, {expected} were described",
+                file=path,
+                value=grid.n_volumes,
+                remedy="run again: the file changed since it was described",
+            )
+
+
+def check_same_grid(path, grid, other_path, other):
+    """Raise InputError where two images that belong together are on different grids."""
+    difference = grid.difference(other)
+    if difference:
+        raise InputError(
+            f"not on the grid of {Path(other_path).name}",
+            file=path,
+            value=difference,
+            remedy="resample it, or select the images that belong together with --bids-filter-file",
+        )
+
+
+def load_reference(series):
+    """Mean of the volumes with the most signal (``Encodings.reference``).
+
+    Returns
+    -------
+    reference : (nx, ny, nz) float32 array
+        NaN and infinite values are 0.
+    affine : (4, 4) array
+    header : nibabel header of the first image
+
+    Raises
+    ------
+    InputError
+        An image that cannot be read.
+
+    """
+    wanted = series.encodings.reference()
+    total = 0.0
+    for _, volume in _volumes(series, set(wanted.tolist())):
+        total = total + volume.astype(np.float64)
+    first = open_image(series.images[0])
+    mean = np.nan_to_num(total / len(wanted), nan=0.0, posinf=0.0, neginf=0.0)
+    return mean.astype(np.float32), first.affine, first.header
+
+
+def _volumes(series, wanted):
+    """(encoding, volume) of the wanted encodings, file by file; a file is read no further than needed."""
+    for number, path in enumerate(series.images):
+        here = {int(v): e for e, (f, v) in enumerate(series.volumes) if f == number and e in wanted}
+        if not here:
+            continue
+        for index, volume in enumerate(iterate_volumes(path)):
+            if index in here:
+                yield here[index], volume
+            if index == max(here):
+                break
+
+
+def load_signals(series, roi):
+    """Signals of the voxels of a region.
+
+    Parameters
+    ----------
+    series : Series
+    roi : (nx, ny, nz) bool array
+
+    Returns
+    -------
+    (n_voxels, n_encodings) float32 array
+        Voxels in the C order of ``np.argwhere(roi)``.
+
+    Raises
+    ------
+    InputError
+        The region is empty or on another grid, or an image cannot be read.
+
+    """
+    check_roi(series, roi)
+    signals = np.empty((int(roi.sum()), len(series.encodings)), np.float32)
+    for encoding, volume in _volumes(series, set(range(len(series.encodings)))):
+        signals[:, encoding] = volume[roi]
+    return signals
+
+
+def check_roi(series, roi):
+    """Raise InputError where a region is empty or has not the shape of the series' volumes."""
+    shape = read_grid(series.images[0]).shape
+    if roi.shape != shape:
+        raise InputError(
+            "the region of interest is on another grid",
+            file=series.images[0],
+            value=f"{_size(roi.shape)} against {_size(shape)} voxels",
+            remedy="give a mask drawn on this image",
+        )
+    if not roi.any():
+        raise InputError(
+            "the region of interest is empty", file=series.images[0], remedy="give a mask with --mask or --derivatives"
+        )
+
+
+def check_values(series, roi):
+    """Check the data inside a region before computing.
+
+    Parameters
+    ----------
+    series : Series
+    roi : (nx, ny, nz) bool array
+
+    Returns
+    -------
+    list of str
+        Notes in words: voxels that will be left out.
+
+    Raises
+    ------
+    InputError
+        Truncated data, a volume that is zero throughout, an empty region or one on
+        another grid, or 20 % of its voxels without usable signal.
+
+    """
+    return check_signals(series, load_signals(series, roi), roi)
+
+
+def check_signals(series, signals, roi):
+    """``check_values`` for signals that are loaded already, (n_voxels, n_encodings)."""
+    zero = ~signals.any(axis=0)
+    if zero.any():
+        file, volume = series.volumes[int(np.argmax(zero))]
+        raise InputError(
+            f"volume {volume} is zero in the whole region",
+            file=series.images[file],
+            value=f"{int(zero.sum())} such volumes",
+            remedy="repair the image, or leave it out with --bids-filter-file",
+        )
+    usable, note = usable_voxels(signals, series.encodings)
+    if (~usable).mean() >= MANY_BAD_VOXELS:
+        _refuse_values(series, signals, usable, roi)
+    return [note] if note else []
+
+
+def _refuse_values(series, signals, usable, roi):
+    voxel = int(np.argmin(usable))
+    place = np.argwhere(roi)[voxel].tolist()
+    not_finite = ~np.isfinite(signals[voxel])
+    encoding = int(np.argmax(not_finite)) if not_finite.any() else int(series.encodings.reference()[0])
+    file, volume = series.volumes[encoding]
+    raise InputError(
+        f"{(~usable).mean():.0%} of the region's voxels have NaN, infinite or non-positive signal "
+        f"(the first: voxel {place}, volume {volume})",
+        file=series.images[file],
+        value=signals[voxel, encoding],
+        remedy="give a mask that holds tissue only, or repair the image",
+    )
+
+
+def usable_voxels(signals, encodings):
+    """Voxels whose signals are finite and whose mean reference signal is positive.
+
+    Parameters
+    ----------
+    signals : (n_voxels, n_encodings) array
+    encodings : Encodings
+
+    Returns
+    -------
+    usable : (n_voxels,) bool array
+    note : str or None
+        How many are left out, and why.
+
+    """
+    finite = np.isfinite(signals).all(axis=1)
+    reference = np.where(finite, np.where(finite[:, None], signals, 0)[:, encodings.reference()].mean(axis=1), 0)
+    usable = finite & (reference > 0)
+    if usable.all():
+        return usable, None
+    n_nan, n_dark = int((~finite).sum()), int((finite & ~usable).sum())
+    reasons = [f"{n_nan} with NaN or infinite values"] * bool(n_nan)
+    reasons += [f"{n_dark} without positive reference signal"] * bool(n_dark)
+    return usable, f"{n_nan + n_dark} of {len(signals)} voxels were left out: {', '.join(reasons)}."
+
+
+def find_masks(series, derivatives, pattern=None):
+    """Mask files of a series.
+
+    Parameters
+    ----------
+    series : Series
+    derivatives : sequence of BIDSLayout or path
+        Derivative datasets that may hold ``*_mask.nii[.gz]``.
+    pattern : str, optional
+        File name of a mask with ``{subject}`` and ``{session}`` (labels without prefix);
+        wildcards allowed. It replaces the search.
+
+    Returns
+    -------
+    list of Path
+        Empty where there is none; several (one per ``acq-``) are to be intersected.
+
+    Raises
+    ------
+    InputError
+        A pattern that matches nothing, or derivatives with several kinds of masks.
+
+    """
+    if pattern is not None:
+        return _masks_by_pattern(series, pattern)
+    found = []
+    for derivative in derivatives:
+        root = Path(derivative if isinstance(derivative, (str, os.PathLike)) else derivative.root)
+        session = [] if series.session is None else [f"ses-{series.session}"]
+        folder = root.joinpath(f"sub-{series.subject}", *session, series.datatype)
+        if folder.is_dir():
+            found += [path for path in sorted(folder.iterdir(), key=natural_key) if _is_mask_of(series, path)]
+    kinds = {_mask_kind(path) for path in found}
+    if len({space for space, _ in kinds}) > 1:
+        found = [path for path in found if _mask_kind(path)[0] is None]
+        kinds = {_mask_kind(path) for path in found}
+    if len(kinds) > 1:
+        raise InputError(
+            "the derivatives hold several kinds of masks for this series",
+            file=found[0].parent,
+            value=", ".join(path.name for path in found),
+            remedy="name one with --mask, for example a path with {subject} and {session}",
+        )
+    return found
+
+
+def _mask_kind(path):
+    entities = split_name(path).entities
+    return entities.get("space"), entities.get("desc")
+
+
+def _is_mask_of(series, path):
+    name = split_name(path)
+    if name.suffix != "mask" or name.extension not in NIFTI:
+        return False
+    mine = [split_name(image).entities for image in series.images]
+    shared = ("acquisition", "run", "direction", "reconstruction")
+    return all(name.entities[key] in {m.get(key) for m in mine} for key in shared if key in name.entities)
+
+
+def _masks_by_pattern(series, pattern):
+    try:
+        text = pattern.format(subject=series.subject, session=series.session or "")
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError(
+            "the mask pattern cannot be filled in", file=pattern, remedy="use only {subject} and {session}"
+        ) from error
+    path = Path(text).expanduser()
+    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
+    if not found:
+        raise InputError("no mask of this name", file=text, remedy="correct --mask, or use --mask automatic")
+    return found
+
+
+def load_mask(paths, series):
+    """Region common to all masks.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    series : Series
+
+    Returns
+    -------
+    (nx, ny, nz) bool array
+        True where every mask is > 0.
+
+    Raises
+    ------
+    InputError
+        A mask on another grid (1e-3 mm), of several volumes, empty, or unreadable.
+
+    """
+    first = read_grid(series.images[0])
+    roi = np.ones(first.shape, bool)
+    for path in paths:
+        grid = read_grid(path)
+        check_same_grid(path, grid, series.images[0], first)
+        if grid.n_volumes != 1:
+            raise InputError("a mask must hold one volume", file=path, value=grid.n_volumes, remedy="split it")
+        mask = next(iterate_volumes(path)) > 0
+        if not mask.any():
+            raise InputError("the mask is empty", file=path, remedy="draw it again, or use --mask automatic")
+        roi &= mask
+    if not roi.any():
+        raise InputError(
+            "the masks have no voxel in common",
+            file=paths[0],
+            value=", ".join(Path(path).name for path in paths[1:]),
+            remedy="name one with --mask",
+        )
+    return roi

@@ -1,0 +1,356 @@
+"""Which files a BIDS dataset holds: participants, sessions, images, and the entities of their names."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids.layout import BIDSLayout, BIDSLayoutIndexer
+from bids.layout.models import BIDSFile
+from filelock import FileLock
+
+from mrspec_prep.bids.errors import InputError, read_text, unreadable
+
+#: entity keys of file names -> pybids' long names (others keep their key)
+LONG_NAMES = {
+    "sub": "subject",
+    "ses": "session",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "mod": "modality",
+}
+NIFTI = (".nii", ".nii.gz")
+SUFFIXES = {"dwi": ("dwi",), "anat": ("MESE", "MEGRE", "IRT1")}
+LOCK_TIMEOUT = 600  # s to wait for another job that builds the same database
+
+
+@dataclass(frozen=True)
+class Name:
+    """A BIDS file name taken apart: entities (long names -> values), suffix, extension, datatype."""
+
+    entities: dict[str, str]
+    suffix: str
+    extension: str
+    datatype: str
+
+
+def split_name(path):
+    """Name of a file; only the file name and its folder are looked at, never the path above them."""
+    path = Path(path)
+    stem, dot, extension = path.name.partition(".")
+    *pairs, suffix = stem.split("_")
+    entities = {}
+    for pair in pairs:
+        key, dash, value = pair.partition("-")
+        if dash:
+            entities[LONG_NAMES.get(key, key)] = value
+    return Name(entities, suffix, dot + extension, path.parent.name)
+
+
+def natural_key(text):
+    """Sort key under which echo-2 comes before echo-10."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", str(text)) if part]
+
+
+def list_participants(bids_dir):
+    """Labels of all participants (folders ``sub-*``), without ``sub-``, sorted.
+
+    Raises
+    ------
+    InputError
+        Not a readable BIDS dataset, or one without participants.
+
+    """
+    root = check_dataset(bids_dir)
+    try:
+        labels = [p.name[4:] for p in root.iterdir() if p.name.startswith("sub-") and p.is_dir()]
+    except OSError as error:
+        raise unreadable(root, error) from error
+    if not labels:
+        raise InputError("the dataset holds no participant folder (sub-*)", file=root, remedy="give the dataset's root")
+    return sorted(labels, key=natural_key)
+
+
+def select_participants(bids_dir, labels=None):
+    """Labels asked for, without ``sub-`` and without duplicates; all of them when none is named.
+
+    Raises
+    ------
+    InputError
+        A label that is not in the dataset; the valid ones are listed.
+
+    """
+    valid = list_participants(bids_dir)
+    if not labels:
+        return valid
+    return _select([str(label).removeprefix("sub-") for label in labels], valid, "participant", Path(bids_dir))
+
+
+def _select(wanted, valid, what, where):
+    missing = [label for label in dict.fromkeys(wanted) if label not in valid]
+    if missing:
+        raise InputError(
+            f"no {what} {', '.join(missing)} in the dataset",
+            file=where,
+            remedy=f"choose from: {', '.join(valid)}" if valid else f"leave the {what} out: the data have none",
+        )
+    return list(dict.fromkeys(wanted))
+
+
+def check_dataset(bids_dir):
+    """Absolute path of a BIDS dataset.
+
+    Raises
+    ------
+    InputError
+        No such folder, no permission, or no valid ``dataset_description.json`` in it.
+
+    """
+    root = Path(os.path.abspath(bids_dir))  # noqa: PTH100 - resolve() would leave the folder the user named
+    try:
+        is_folder = root.stat() and root.is_dir()
+    except OSError as error:
+        raise unreadable(root, error) from error
+    if not is_folder:
+        raise InputError("BIDS_DIR is not a folder", file=root, remedy="give the folder that holds sub-*")
+    description = root / "dataset_description.json"
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise unreadable(root, PermissionError())
+    if not description.exists() and not description.is_symlink():
+        raise InputError(
+            "not a BIDS dataset: dataset_description.json is missing",
+            file=root,
+            remedy='write {"Name": "...", "BIDSVersion": "1.10.0"} there, or give the dataset\'s root',
+        )
+    read_json(description)
+    return root
+
+
+def read_json(path):
+    """Content of a JSON file that holds an object.
+
+    Raises
+    ------
+    InputError
+        Unreadable, not JSON (line and column are named), or not an object.
+
+    """
+    try:
+        content = json.loads(read_text(path, "the JSON file"))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"not valid JSON: {error.msg}", file=path, value=place, remedy="correct the file") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the JSON file must hold an object", file=path, value=type(content).__name__, remedy="use {...}"
+        )
+    return content
+
+
+def open_layout(bids_dir, participants=None, database_dir=None):
+    """pybids layout of a dataset that holds only the participants asked for.
+
+    File names are indexed, metadata are not (sidecars are read when needed).
+
+    Parameters
+    ----------
+    bids_dir : path
+    participants : sequence of str, optional
+        Labels with or without ``sub-``; all by default.
+    database_dir : path, optional
+        Folder of a database that several jobs share: it holds the whole dataset, is built
+        once, under a lock, and again when a participant asked for is not in it.
+
+    Returns
+    -------
+    bids.layout.BIDSLayout
+
+    Raises
+    ------
+    InputError
+        Not a BIDS dataset, an unknown participant, folders that form a loop of symbolic
+        links, or a database folder that cannot be written.
+
+    """
+    root = check_dataset(bids_dir)
+    labels = select_participants(root, participants)
+    if database_dir is None:
+        return _index(root, labels)
+    return _shared_index(root, labels, Path(database_dir))
+
+
+def _index(root, labels, **database):
+    for label in labels:
+        check_folders(root / f"sub-{label}")
+    wanted = "|".join(re.escape(label) for label in labels)
+    ignore = [re.compile(rf"^/sub-(?!(?:{wanted})(?:/|$))"), re.compile(r"^/(?!sub-)[^/.]+(?:/|$)")]
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
+    try:
+        return BIDSLayout(str(root), validate=False, indexer=indexer, **database)
+    except OSError as error:
+        raise unreadable(Path(error.filename or root), error) from error
+
+
+def _shared_index(root, labels, folder):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT):
+            if (folder / "layout_index.sqlite").exists():
+                layout = BIDSLayout(str(root), validate=False, database_path=str(folder))
+                if Path(layout.root) == root and all(participant_files(layout, label) for label in labels):
+                    return layout
+                shutil.rmtree(folder)
+            return _index(root, list_participants(root), database_path=str(folder))
+    except TimeoutError as error:
+        raise InputError(
+            "another job has been building this database for ten minutes", file=folder, remedy="delete the .lock file"
+        ) from error
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def check_folders(folder):
+    """Raise InputError when a folder under ``folder`` cannot be read or leads back to one above it."""
+    _walk(Path(folder), ())
+
+
+def _walk(folder, above):
+    try:
+        here = folder.stat()
+        identity = (here.st_dev, here.st_ino)
+        if identity in above:
+            raise InputError("symbolic links form a loop of folders", file=folder, remedy="remove this link")
+        entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    for entry in sorted(entries):
+        _walk(entry, (*above, identity))
+
+
+def participant_files(layout, subject):
+    """Paths of all indexed files of one participant, in natural order.
+
+    The query goes by folder: pybids reads entities from the whole path, so that a dataset
+    below a folder such as ``sub-projects`` would get the wrong participant.
+    """
+    folder = str(Path(layout.root) / f"sub-{subject}") + os.sep
+    rows = layout.session.query(BIDSFile.path).filter(BIDSFile.path.startswith(folder, autoescape=True))
+    return sorted((Path(path) for (path,) in rows), key=natural_key)
+
+
+def find_images(layout, subject, select, sessions=None):
+    """NIfTI images of one participant that may take part in a series.
+
+    Parameters
+    ----------
+    layout : BIDSLayout
+    subject : str
+        Label without ``sub-``.
+    select : mrspec_prep.options.SelectOptions
+    sessions : sequence of str, optional
+        Labels with or without ``ses-``; all by default.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    InputError
+        A session that the participant does not have.
+
+    """
+    images = [path for path in participant_files(layout, subject) if _is_candidate(split_name(path), select)]
+    if not sessions:
+        return images
+    folder = Path(layout.root) / f"sub-{subject}"
+    valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
+    wanted = _select([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
+    return [path for path in images if split_name(path).entities.get("session") in wanted]
+
+
+def _is_candidate(name, select):
+    suffixes = SUFFIXES.get(name.datatype, ()) if select.datatype in ("auto", name.datatype) else ()
+    return name.extension in NIFTI and name.suffix in suffixes and select.suffix in ("auto", name.suffix)
+
+
+def filter_images(images, filters):
+    """Images that pass a BIDS filter file.
+
+    Parameters
+    ----------
+    images : sequence of Path
+    filters : dict
+        Content of the filter file: ``dwi``, ``anat``, ``mese``, ``megre``, ``irt1`` -> entity
+        -> value. ``null`` asks for the entity to be absent, ``"*"`` for any value, a list
+        for one of several. Other keys are tolerated.
+
+    Returns
+    -------
+    images : list of Path
+    notes : list of str
+        Entities that no file name can have, and that were therefore not applied.
+
+    Raises
+    ------
+    InputError
+        A filter that is not a set of entities.
+
+    """
+    notes = []
+    for query, entities in filters.items():
+        if query.lower() not in {"anat", "dwi", "mese", "megre", "irt1"}:
+            continue
+        if not isinstance(entities, dict):
+            raise InputError(
+                f"the filter of {query} must map entities to values",
+                value=repr(entities)[:60],
+                remedy='write {"session": "01"}',
+            )
+        wanted = {_FILTER_NAMES.get(key, key): value for key, value in entities.items()}
+        unknown = [key for key in wanted if key not in _FILTERABLE]
+        if unknown:
+            notes.append(
+                f"The filter of {query} names {', '.join(unknown)}, which no image name has; it was not applied."
+            )
+        images = [path for path in images if query.lower() not in _queries(path) or _passes(split_name(path), wanted)]
+    return list(images), notes
+
+
+_FILTER_NAMES = LONG_NAMES | {"inversion": "inv"}
+_FILTERABLE = {*LONG_NAMES.values(), "run", "echo", "inv", "part", "flip", "mt", "space", "desc", "chunk"} | {
+    "datatype",
+    "suffix",
+    "extension",
+}
+
+
+def _queries(path):
+    name = split_name(path)
+    return {name.datatype, name.suffix.lower()}
+
+
+def _passes(name, wanted):
+    has = name.entities | {"datatype": name.datatype, "suffix": name.suffix, "extension": name.extension}
+    return all(_matches(has.get(key), value) for key, value in wanted.items() if key in _FILTERABLE)
+
+
+def _matches(has, value):
+    if isinstance(value, list):
+        return any(_matches(has, item) for item in value)
+    if value is None or value == "Query.NONE":
+        return has is None
+    if value in ("*", "Query.ANY"):
+        return has is not None
+    if value == "Query.OPTIONAL":
+        return True
+    return has is not None and _plain(has) == _plain(value)
+
+
+def _plain(value):
+    text = re.sub(r"^(?:sub|ses|acq|dir|run|rec|echo|inv|part)-", "", str(value))
+    return int(text) if text.isdigit() else text.lower() if text.startswith(".") else text
