@@ -235,8 +235,10 @@ class Options:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def load_options(path, overrides=()):
+def load_options(path=None, overrides=()):
     """Options of a workflow file, with ``section.key=value`` overrides in TOML syntax.
+
+    Without a file the defaults are overridden.
 
     Raises
     ------
@@ -244,14 +246,7 @@ def load_options(path, overrides=()):
         Not TOML, an unknown key, or a value not allowed; names the file or the override.
 
     """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionsError(f"{path} is not a TOML file: {error}") from error
-    try:
-        Options.from_dict(values)
-    except OptionsError as error:
-        raise OptionsError(f"{path}: {error}") from error
+    values = {} if path is None else _read_toml(path)
     for override in overrides:
         key, separator, text = override.partition("=")
         parts = key.strip().split(".")
@@ -272,6 +267,17 @@ def load_options(path, overrides=()):
         except OptionsError as error:
             raise OptionsError(f"--set {override}: {error}") from error
     return Options.from_dict(values)
+
+
+def _read_toml(path):
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        Options.from_dict(values)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionsError(f"{path} is not a TOML file: {error}") from error
+    except OptionsError as error:
+        raise OptionsError(f"{path}: {error}") from error
+    return values
 
 
 def _frozen(value):

@@ -107,11 +107,8 @@ def plan_participant(layout, subject, *, workflow=None, overrides=(), sessions=N
         A workflow file or override does not hold.
 
     """
-    if workflow is not None:
-        asked = load_options(workflow, overrides)
-        found = find_series(layout, subject, asked.select, sessions, filters)
-    else:
-        found = find_series(layout, subject, _selection(overrides), sessions, filters)
+    select = load_options(workflow, overrides).select
+    found = find_series(layout, subject, select, sessions, filters)
     plans, refused = [], []
     for series in found:
         try:
@@ -121,13 +118,6 @@ def plan_participant(layout, subject, *, workflow=None, overrides=(), sessions=N
     if refused and (workflow is None or not plans):
         raise refused[0]
     return ParticipantPlan(subject, tuple(plans))
-
-
-def _selection(overrides):
-    """[select] as the overrides leave it, before a workflow file is chosen."""
-    for path in list_workflows():
-        return load_options(path, [o for o in overrides if o.partition(".")[0].strip() == "select"]).select
-    raise FileNotFoundError("no workflow files are installed with mrspec_prep; reinstall it")
 
 
 def _plan_series(series, workflow, overrides, derivatives, seed):
