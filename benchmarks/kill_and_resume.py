@@ -23,13 +23,25 @@ RESULTS = (".nii.gz", ".h5", ".tsv", ".json")
 
 def command(bids_dir, out_dir, work_dir, extra):
     """The command line of one run."""
-    return [sys.executable, "-m", "mrspec_prep", str(bids_dir), str(out_dir), "participant", "-w", str(work_dir), *extra]
+    return [
+        sys.executable,
+        "-m",
+        "mrspec_prep",
+        str(bids_dir),
+        str(out_dir),
+        "participant",
+        "-w",
+        str(work_dir),
+        *extra,
+    ]
 
 
 def digests(out_dir):
     """SHA-256 of every result file below a derivatives folder."""
     files = [p for p in sorted(out_dir.rglob("*")) if p.is_file() and p.name.endswith(RESULTS)]
-    files = [p for p in files if "log" not in p.relative_to(out_dir).parts and "logs" not in p.relative_to(out_dir).parts]
+    files = [
+        p for p in files if "log" not in p.relative_to(out_dir).parts and "logs" not in p.relative_to(out_dir).parts
+    ]
     return {str(p.relative_to(out_dir)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -68,7 +80,9 @@ def main():
     moments = random.Random(args.seed)
     shutil.rmtree(args.work, ignore_errors=True)
     start = time.time()
-    subprocess.run(command(args.bids_dir, args.work / "whole", args.work / "w1", args.extra), check=True, capture_output=True)
+    subprocess.run(
+        command(args.bids_dir, args.work / "whole", args.work / "w1", args.extra), check=True, capture_output=True
+    )
     duration = time.time() - start
     print(f"undisturbed run: {duration:.0f} s")
     words = command(args.bids_dir, args.work / "killed", args.work / "w2", args.extra)
@@ -76,7 +90,8 @@ def main():
         after = moments.uniform(0.5, duration)
         alive = run_and_kill(words, after)
         left = half_written(args.work / "killed") if (args.work / "killed").exists() else []
-        print(f"kill {kill + 1}: after {after:.1f} s, {'killed' if alive else 'had ended'}, {len(left)} temporary file(s) left")
+        state = "killed" if alive else "had ended"
+        print(f"kill {kill + 1}: after {after:.1f} s, {state}, {len(left)} temporary file(s) left")
         if not alive:
             shutil.rmtree(args.work / "killed", ignore_errors=True)
             shutil.rmtree(args.work / "w2", ignore_errors=True)

@@ -57,7 +57,9 @@ class MaskOptions:
 
     def __post_init__(self):
         if not isinstance(self.source, str) or not self.source:
-            raise OptionsError(f"mask.source must be auto, derivative, automatic or a file pattern, got {self.source!r}")
+            raise OptionsError(
+                f"mask.source must be auto, derivative, automatic or a file pattern, got {self.source!r}"
+            )
 
 
 NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca")

@@ -15,7 +15,7 @@ MARKER = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
 
 
-class StaleWorkDir(RuntimeError):
+class WorkDirError(RuntimeError):
     """The work directory cannot be used; the message says why and what to do."""
 
 
@@ -24,7 +24,7 @@ def claim_work_dir(work_dir, subjects, clean=False):
 
     Raises
     ------
-    StaleWorkDir
+    WorkDirError
         Another running process works on one of the participants there, or ``clean`` was
         asked for a folder that is no work directory of ours.
 
@@ -34,20 +34,25 @@ def claim_work_dir(work_dir, subjects, clean=False):
         locks = work_dir / ".locks"
         locks.mkdir(exist_ok=True)
     except OSError as error:
-        raise StaleWorkDir(f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir") from error
+        raise WorkDirError(
+            f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir"
+        ) from error
     for subject in subjects:
         lock = FileLock(locks / f"sub-{subject}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise StaleWorkDir(
-                f"another mrspec_prep is working on sub-{subject} in {work_dir}. Remedy: wait for it, or give another --work-dir"
+            raise WorkDirError(
+                f"another mrspec_prep is working on sub-{subject} in {work_dir}. "
+                "Remedy: wait for it, or give another --work-dir"
             ) from None
         LOCKS.append(lock)
     contents = [entry for entry in work_dir.iterdir() if entry.name != ".locks"]
     if clean and contents:
         if not (work_dir / MARKER).is_file():
-            raise StaleWorkDir(f"{work_dir} was not made by mrspec_prep and is not emptied. Remedy: give another --work-dir")
+            raise WorkDirError(
+                f"{work_dir} was not made by mrspec_prep and is not emptied. Remedy: give another --work-dir"
+            )
         for entry in contents:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     if not (work_dir / MARKER).is_file():
@@ -72,7 +77,11 @@ def finished_key(out_dir, subject):
 def mark_finished(out_dir, subject, key):
     """Record that a participant is finished with this plan, and which files that gave."""
     folder = Path(out_dir) / f"sub-{subject}"
-    files = sorted(str(p.relative_to(out_dir)) for p in folder.rglob("*") if p.is_file() and "log" not in p.relative_to(folder).parts)
+    files = sorted(
+        str(p.relative_to(out_dir))
+        for p in folder.rglob("*")
+        if p.is_file() and "log" not in p.relative_to(folder).parts
+    )
     write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
 
 

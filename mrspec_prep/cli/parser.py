@@ -132,7 +132,13 @@ def _add_machine(group):
     )  # fmt: skip
     group.add_argument("-w", "--work-dir", type=Path, default=Path("work"), metavar="DIR", help="intermediate results")
     group.add_argument("--clean-workdir", action="store_true", help="empty the work directory first")
-    group.add_argument("--use-plugin", "--nipype-plugin-file", type=_existing_file, metavar="FILE", help="Nipype plugin settings (YAML)")
+    group.add_argument(
+        "--use-plugin",
+        "--nipype-plugin-file",
+        type=_existing_file,
+        metavar="FILE",
+        help="Nipype plugin settings (YAML)",
+    )
     group.add_argument("--resource-monitor", action="store_true", help="record the memory of every step")
     group.add_argument("--stop-on-first-crash", action="store_true", help="end at the first failure")
 
@@ -140,9 +146,13 @@ def _add_machine(group):
 def _add_other(group):
     group.add_argument("--dry-run", action="store_true", help="acquisition preview; nothing is computed")
     group.add_argument("--reports-only", action="store_true", help="build the reports again from finished derivatives")
-    group.add_argument("--boilerplate-only", "--boilerplate_only", action="store_true", help="write the methods text only")
+    group.add_argument(
+        "--boilerplate-only", "--boilerplate_only", action="store_true", help="write the methods text only"
+    )
     group.add_argument("--write-graph", action="store_true", help="draw the Nipype graph into the logs folder")
-    group.add_argument("--config-file", type=_existing_file, metavar="FILE", help="a mrspec_prep.toml of an earlier run")
+    group.add_argument(
+        "--config-file", type=_existing_file, metavar="FILE", help="a mrspec_prep.toml of an earlier run"
+    )
     group.add_argument("--sloppy", action="store_true", help="coarse and fast, for trying out only")
     group.add_argument("-v", "--verbose", action="count", default=0, help="more words; twice for Nipype's own")
     group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever tracked")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.bids.derivatives import encodings_table, table_text
+from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
 
@@ -30,17 +30,29 @@ def _describe_series(plan, resources):
     n_voxels = int(np.prod(shape)) * MASKED
     seconds, memory = expected_cost(plan, n_voxels, resources)
     reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR)
-    lines = ["", f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), {'x'.join(map(str, shape))}"]
+    lines = [
+        "",
+        f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), "
+        + "x".join(map(str, shape)),
+    ]
     lines += [f"  {image.name}" for image in series.images]
     lines += [f"  joined: {series.joined}"]
     lines += [f"  note: {note}" for note in series.notes]
     lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
     lines += ["", f"  kernels this protocol could use: {', '.join(possible_kernels(encodings)) or 'none'}"]
-    lines += [f"  workflow: {plan.workflow} ({plan.why})", f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins"]
+    lines += [
+        f"  workflow: {plan.workflow} ({plan.why})",
+        f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins",
+    ]
     lines += [f"  at an assumed SNR of {ASSUMED_SNR:g}: {statement}" for statement in reading.statements]
-    lines += [f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"]
-    lines += [f"  expected: about {_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB, for some {n_voxels:.0f} voxels"]
-    lines += [f"  outputs: sub-{series.subject}.html and {series.datatype}/ maps of ROI, noise, spectra, regions, clusters, selection"]
+    lines += [
+        f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
+    ]
+    time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
+    lines += [f"  expected: about {time_and_space}, for some {n_voxels:.0f} voxels"]
+    lines += [
+        f"  outputs: sub-{series.subject}.html; {series.datatype}/: ROI, noise, spectra, regions, clusters, selection"
+    ]
     return lines
 
 
@@ -60,7 +72,9 @@ def expected_cost(plan, n_voxels, resources):
     """Expected seconds and gigabytes of one series (rough; the run itself is the measure)."""
     threads = resources.omp_nthreads
     n_clusters = sum(plan.options.inspect.candidates)
-    seconds = 15 + n_voxels * (plan.grid.n_bins * SECONDS_PER_VOXEL_BIN + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
+    seconds = (
+        15 + n_voxels * (plan.grid.n_bins * SECONDS_PER_VOXEL_BIN + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
+    )
     memory = 0.6 + 4e-9 * 3 * n_voxels / MASKED * len(plan.series.encodings)
     return seconds, memory
 

@@ -7,13 +7,11 @@ import signal
 import sys
 import time
 import uuid
-from pathlib import Path
 
-from mrspec_prep import __version__
 from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout, select_participants
-from mrspec_prep.cli.history import StaleWorkDir, claim_work_dir, finished_key, mark_finished, save_run_file
+from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, mark_finished, save_run_file
 from mrspec_prep.cli.messages import start_logging, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
 from mrspec_prep.cli.preview import describe_plan, write_preview
@@ -50,11 +48,14 @@ def run(argv=None):
     try:
         log_file = start_logging(out_dir, run_id, args.verbose)
     except OSError as error:
-        print(f"mrspec_prep: error: cannot write to {out_dir}: {error.strerror}. Remedy: give an OUT_DIR you may write to", file=sys.stderr)
+        print(
+            f"mrspec_prep: error: cannot write to {out_dir}: {error.strerror}. Remedy: give another OUT_DIR",
+            file=sys.stderr,
+        )
         return EXIT_USAGE
     try:
         return _run(args, bids_dir, out_dir, run_id)
-    except (InputError, OptionsError, WorkflowNotFoundError, StaleWorkDir) as error:
+    except (InputError, OptionsError, WorkflowNotFoundError, WorkDirError) as error:
         LOGGER.error("%s", error)
         LOGGER.error("Nothing was computed. Log: %s", log_file)
         return EXIT_USAGE
@@ -88,7 +89,9 @@ def _run(args, bids_dir, out_dir, run_id):
         )
     if out_dir == bids_dir:
         raise InputError(
-            "OUT_DIR is the BIDS dataset itself", value=str(out_dir), remedy="write to a folder of its own, e.g. derivatives/mrspec_prep"
+            "OUT_DIR is the BIDS dataset itself",
+            value=str(out_dir),
+            remedy="write to a folder of its own, e.g. derivatives/mrspec_prep",
         )
     subjects = select_participants(bids_dir, args.participant_label)
     if args.reports_only:
@@ -167,7 +170,12 @@ def compute(args, bids_dir, out_dir, run_id, plans, refused, resources):
         )
         if args.write_graph:
             workflow.write_graph(str(out_dir / "logs" / "graph.dot"), graph2use="colored", format="svg")
-        LOGGER.info("%d participant(s), %d process(es), %d thread(s) a step", len(todo), resources.nprocs, resources.omp_nthreads)
+        LOGGER.info(
+            "%d participant(s), %d process(es), %d thread(s) a step",
+            len(todo),
+            resources.nprocs,
+            resources.omp_nthreads,
+        )
         ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=_progress)
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
     failed = {failure.subject for failure in failures}
@@ -179,7 +187,9 @@ def compute(args, bids_dir, out_dir, run_id, plans, refused, resources):
             build_subject_report(out_dir, plan.subject)
         else:
             mark_finished(out_dir, plan.subject, plan.key)
-    input_errors_only = bool(failures) and all(f.is_input_error for f in failures) and failed == {p.subject for p in plans}
+    input_errors_only = (
+        bool(failures) and all(f.is_input_error for f in failures) and failed == {p.subject for p in plans}
+    )
     summarise(plans, refused, failures, out_dir)
     if input_errors_only:
         return EXIT_USAGE

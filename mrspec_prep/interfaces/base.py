@@ -12,7 +12,16 @@ from threadpoolctl import threadpool_limits
 from mrspec_prep.bids.series import Series
 from mrspec_prep.physics import Grid, default_grid, kernel_axes, kernel_matrix
 
-__all__ = ["ComputeInputSpec", "File", "SeriesInputSpec", "SimpleInterface", "kernel_of", "read_series", "traits", "within_threads"]
+__all__ = [
+    "ComputeInputSpec",
+    "File",
+    "SeriesInputSpec",
+    "SimpleInterface",
+    "kernel_of",
+    "read_series",
+    "traits",
+    "within_threads",
+]
 
 
 class SeriesInputSpec(BaseInterfaceInputSpec):

@@ -146,7 +146,9 @@ class SaveNNLS(_Save):
         for name, values in np.load(self.inputs.maps).items():
             if name.startswith("region-"):
                 region = name.removeprefix("region-")
-                self._map(values, "fraction", model=kernel, param=region, desc="nnls", metadata=fit | {"Region": region})
+                self._map(
+                    values, "fraction", model=kernel, param=region, desc="nnls", metadata=fit | {"Region": region}
+                )
             elif self.series.datatype == "anat" and name in ANAT_MAPS:
                 self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
             else:

@@ -40,7 +40,9 @@ class FitInspect(SimpleInterface):
     def _run_interface(self, runtime):
         series = read_series(self.inputs.series)
         _, kernel = kernel_of(series, self.inputs.kernel)
-        settings = InspectOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.inputs.settings.items()})
+        settings = InspectOptions(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in self.inputs.settings.items()}
+        )
         with within_threads(self.inputs.num_threads):
             selection = select_n_clusters(
                 np.load(self.inputs.signals),

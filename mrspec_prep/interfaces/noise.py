@@ -8,7 +8,15 @@ from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.volumes import load_map, load_series_image
-from mrspec_prep.interfaces.base import ComputeInputSpec, File, SimpleInterface, kernel_of, read_series, traits, within_threads
+from mrspec_prep.interfaces.base import (
+    ComputeInputSpec,
+    File,
+    SimpleInterface,
+    kernel_of,
+    read_series,
+    traits,
+    within_threads,
+)
 from mrspec_prep.spectra import estimate_noise
 from mrspec_prep.spectra.noise import noise_mppca
 
@@ -18,7 +26,9 @@ ENOUGH_REPEATS = 4  # below this the spread of the repeats says too little: ``au
 class _NoiseInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
-    method = traits.Either(traits.Float, traits.Str, mandatory=True, desc="auto, b0-repeats, residual, mppca, number, map")
+    method = traits.Either(
+        traits.Float, traits.Str, mandatory=True, desc="auto, b0-repeats, residual, mppca, number, map"
+    )
     noise_map = File(exists=True, desc="map of the noise standard deviation [signal units]")
     alpha = traits.Float(0.01, usedefault=True, desc="Tikhonov weight of the fit behind ``residual``")
 

@@ -7,7 +7,15 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.images import load_signals, usable_voxels
-from mrspec_prep.interfaces.base import ComputeInputSpec, File, SimpleInterface, kernel_of, read_series, traits, within_threads
+from mrspec_prep.interfaces.base import (
+    ComputeInputSpec,
+    File,
+    SimpleInterface,
+    kernel_of,
+    read_series,
+    traits,
+    within_threads,
+)
 from mrspec_prep.spectra import restore_polarity
 from mrspec_prep.spectra.polarity import holds_signs
 

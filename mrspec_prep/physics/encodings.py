@@ -49,7 +49,9 @@ class Encodings:
             shape = (n, 3) if name == "direction" else (n,)
             array = np.array(np.broadcast_to(np.asarray(value, dtype=float), shape))
             if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds NaN or infinite values at volumes {np.argwhere(~np.isfinite(array))[:5, 0]}")
+                raise ValueError(
+                    f"{name} holds NaN or infinite values at volumes {np.argwhere(~np.isfinite(array))[:5, 0]}"
+                )
             if name != "direction" and (array < 0).any():
                 raise ValueError(f"{name} must be >= 0, got {array.min()} at volume {int(array.argmin())}")
             array.setflags(write=False)
@@ -77,7 +79,9 @@ class Encodings:
 
     def take(self, index):
         """Encodings of a subset or reordering of the volumes (any numpy index)."""
-        return Encodings(**{f.name: (v if v is None else v[index]) for f in fields(self) for v in [getattr(self, f.name)]})
+        return Encodings(
+            **{f.name: (v if v is None else v[index]) for f in fields(self) for v in [getattr(self, f.name)]}
+        )
 
     def varying(self, rtol=1e-3):
         """Names among bvalue, echo_time, inversion_time that take more than one value."""

@@ -141,7 +141,9 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log"):
     bounds = bounds or {}
     points = points or [DEFAULT_POINTS[len(axes)]] * len(axes)
     if len(points) != len(axes):
-        raise ValueError(f"kernel has the axes {', '.join(axes)}: give {len(axes)} numbers of points, got {len(points)}")
+        raise ValueError(
+            f"kernel has the axes {', '.join(axes)}: give {len(axes)} numbers of points, got {len(points)}"
+        )
     values = {}
     for axis, n_points in zip(axes, points, strict=True):
         space = spacing if isinstance(spacing, str) else spacing.get(axis, "log")

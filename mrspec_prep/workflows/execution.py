@@ -87,7 +87,9 @@ def failures_of(subject, log_dir):
 def cause_of(text):
     """Last exception of a traceback, as ``Kind: message``."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    raised = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)]
+    raised = [
+        line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)
+    ]
     cause = raised[-1] if raised else (lines[-1].strip() if lines else "no cause was recorded")
     kind, separator, message = cause.partition(":")
     return f"{kind.rpartition('.')[2]}{separator}{message}"

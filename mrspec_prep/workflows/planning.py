@@ -1,5 +1,6 @@
 """What will be done, decided before anything is computed: series, workflow file, kernel, masks."""
 
+import difflib
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import find_masks
 from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.options import Options, load_options
-from mrspec_prep.physics import default_grid, kernel_axes
+from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import list_workflows
 
@@ -76,7 +77,9 @@ class ParticipantPlan:
         return hashlib.sha256("".join(plan.key for plan in self.series).encode()).hexdigest()[:16]
 
 
-def plan_participant(layout, subject, *, workflow=None, overrides=(), sessions=None, filters=None, derivatives=None, seed=0):
+def plan_participant(
+    layout, subject, *, workflow=None, overrides=(), sessions=None, filters=None, derivatives=None, seed=0
+):
     """Plan of one participant.
 
     Parameters
@@ -124,13 +127,17 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     wanted = next((o.partition("=")[2].strip().strip("\"'") for o in overrides if o.startswith("kernel.name=")), None)
     if workflow is None:
         kernel = wanted if wanted not in (None, "auto") else kernel_for(series)
+        _check_kernel_name(kernel)
         workflow = workflow_for(kernel)
-        why = f"{varied_in_words(series)}: the kernel is {kernel}" if wanted is None else f"kernel {kernel} was asked for"
+        why = (
+            f"{varied_in_words(series)}: the kernel is {kernel}" if wanted is None else f"kernel {kernel} was asked for"
+        )
         options = load_options(workflow, overrides)
     else:
         options = load_options(workflow, overrides)
         kernel = options.kernel.name if options.kernel.name != "auto" else kernel_for(series)
         why = "named by the user"
+    _check_kernel_name(kernel)
     series = restrict_to_kernel(series, kernel)
     masks, notes = _masks(series, options, derivatives)
     noise_map = None
@@ -147,6 +154,13 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
             remedy=f"give kernel.points {n_axes} numbers",
         )
     return SeriesPlan(series, options, Path(workflow).stem, why, kernel, tuple(masks), noise_map, seed)
+
+
+def _check_kernel_name(kernel):
+    if kernel not in KERNELS:
+        close = difflib.get_close_matches(kernel, KERNELS, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"known kernels: {', '.join(KERNELS)}"
+        raise InputError("unknown kernel", value=kernel, remedy=remedy)
 
 
 def varied_in_words(series):
@@ -238,7 +252,8 @@ def restrict_to_kernel(series, kernel):
         else:
             index = values == (values.min() if contrast == "echo_time" else values.max())
         positions = index.nonzero()[0] if isinstance(keep, slice) else keep[index]
-        note = f"{CONTRAST_NAMES[contrast]} is no axis of {kernel}: {len(positions)} of {len(series.encodings)} volumes are used."
+        counts = f"{len(positions)} of {len(series.encodings)} volumes are used"
+        note = f"{CONTRAST_NAMES[contrast]} is no axis of {kernel}: {counts}."
         series = replace(series, notes=(*series.notes, note))
         keep = positions
     if not isinstance(keep, slice):

@@ -8,7 +8,8 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 WORKER_DIED = (
     "WorkerDied: the process computing this step was killed from outside, most often for lack of memory. "
-    "Remedy: give more memory (--mem and the job's own limit) or fewer processes (--nprocs), then run the same command again"
+    "Remedy: give more memory (--mem and the job's own limit) or fewer processes (--nprocs), then run the same "
+    "command again"
 )
 
 

@@ -29,13 +29,9 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     def node(interface, label, threads=1):
         return pe.Node(interface, label, n_procs=threads, mem_gb=mem_gb)
 
-    roi = node(
-        ComputeROI(**common, masks=[str(mask) for mask in plan.masks], fingerprint=plan.fingerprint), "roi"
-    )
+    roi = node(ComputeROI(**common, masks=[str(mask) for mask in plan.masks], fingerprint=plan.fingerprint), "roi")
     signals = node(ExtractSignals(**fitting, polarity=options.kernel.polarity), "signals", omp_nthreads)
-    noise = node(
-        EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha), "noise", omp_nthreads
-    )
+    noise = node(EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha), "noise", omp_nthreads)
     if plan.noise_map:
         noise.inputs.noise_map = str(plan.noise_map)
     regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}

@@ -5,7 +5,10 @@ import pytest
 from mrspec_prep.cli.parser import build_parser, memory_gb
 
 
-@pytest.mark.parametrize(("text", "gb"), [("8g", 8), ("1500m", 1.5), ("1.5G", 1.5), ("8000", 8), ("2GB", 2), ("1T", 1000), ("512 MiB", 0.512)])
+@pytest.mark.parametrize(
+    ("text", "gb"),
+    [("8g", 8), ("1500m", 1.5), ("1.5G", 1.5), ("8000", 8), ("2GB", 2), ("1T", 1000), ("512 MiB", 0.512)],
+)
 def test_memory_is_read_in_every_usual_form(text, gb):
     assert memory_gb(text) == pytest.approx(gb)
 
