@@ -17,7 +17,7 @@ N_PROCS ?= $(shell nproc 2>/dev/null || echo 1)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXAMPLE := bids_examples/zebra_t2star-adc
-EXAMPLE_MASKS := bids_examples/derivatives/zebra_t2star-adc
+EXAMPLE_MASKS := $(EXAMPLE)/derivatives/masks
 
 # the same thread settings everywhere: nodes are the unit of parallel work, not BLAS
 export NO_ET := 1
