@@ -1,187 +1,15 @@
-"""NIfTI images: headers checked before data, data read volume by volume, voxels x encodings."""
+"""Images as voxels x encodings: reference image, masks, signals, and what is checked in them."""
 
 import os
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.openers import ImageOpener
 
-from mrspec_prep.bids.errors import InputError, unreadable
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import NIFTI, natural_key, split_name
+from mrspec_prep.bids.nifti import check_same_grid, in_words, iterate_volumes, open_image, read_grid
 
-GRID_TOLERANCE = 1e-3  # mm: how far two affines may differ
-MOST_COMPRESSED = 1100  # gzip cannot shrink data by more than this factor
 MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
-BROKEN = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError, nib.filebasedimages.ImageFileError)
-
-
-@dataclass(frozen=True, eq=False)
-class Grid3D:
-    """Where the voxels of an image are: shape of one volume, number of volumes, affine [mm]."""
-
-    shape: tuple[int, int, int]
-    n_volumes: int
-    affine: np.ndarray
-
-    def difference(self, other):
-        """What differs from another grid, in words; empty where nothing does."""
-        if self.shape != other.shape:
-            return f"{_size(self.shape)} against {_size(other.shape)} voxels"
-        distance = np.abs(self.affine - other.affine).max()
-        return f"affines differ by {distance:.3g}" if distance > GRID_TOLERANCE else ""
-
-
-def _size(shape):
-    return " x ".join(str(n) for n in shape)
-
-
-def open_image(path):
-    """nibabel image of a NIfTI file whose header can be believed; no data are read.
-
-    Raises
-    ------
-    InputError
-        Missing, no permission, 0 bytes, no NIfTI, header cut or impossible, fewer bytes
-        than the header promises, or values that are not real numbers.
-
-    """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if size == 0:
-        raise InputError("the image is empty", file=path, value="0 bytes", remedy="fetch or convert it again")
-    try:
-        image = nib.load(path)
-        image.dataobj.slope, image.dataobj.inter  # noqa: B018 - read from the header, may be impossible
-    except BROKEN as error:
-        raise _damaged(path, error) from error
-    _check_header(path, image, size)
-    return image
-
-
-def _damaged(path, error):
-    if isinstance(error, PermissionError):
-        return unreadable(path, error)
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
-
-
-def _check_header(path, image, size):
-    shape, dtype = image.shape, image.get_data_dtype()
-    if dtype.kind not in "biuf":
-        raise InputError(
-            "the image holds no real numbers", file=path, value=dtype, remedy="convert it to magnitude or real values"
-        )
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
-        raise InputError(
-            "an image must be 3-D, or 4-D with volumes last", file=path, value=_size(shape), remedy="reshape it"
-        )
-    affine = image.affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError("the affine cannot be inverted", file=path, value=affine.tolist(), remedy="convert it again")
-    promised = image.dataobj.offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    at_most = size * MOST_COMPRESSED if path.name.endswith(".gz") else size
-    if promised > at_most:
-        raise InputError(
-            f"the header promises {promised} bytes, the file cannot hold them",
-            file=path,
-            value=f"{size} bytes",
-            remedy="the file is truncated or its header wrong; fetch or convert it again",
-        )
-
-
-def read_grid(path):
-    """Grid3D of a NIfTI file (see ``open_image`` for what is checked)."""
-    image = open_image(path)
-    shape = (*image.shape, 1, 1)[:3]
-    return Grid3D(shape, image.shape[3] if image.ndim == 4 else 1, np.array(image.affine, dtype=float))
-
-
-def iterate_volumes(path):
-    """Volumes of a NIfTI file one after the other, read as a stream.
-
-    Yields
-    ------
-    (nx, ny, nz) float32 array
-        Scaled by the header's slope and intercept.
-
-    Raises
-    ------
-    InputError
-        The file ends early or its compression is damaged; the volume is named.
-
-    """
-    path = Path(path)
-    image = open_image(path)
-    shape = (*image.shape, 1, 1)[:3]
-    n_volumes = image.shape[3] if image.ndim == 4 else 1
-    dtype, proxy = image.get_data_dtype(), image.dataobj
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    try:
-        with ImageOpener(str(path), "rb") as stream:
-            stream.seek(proxy.offset)
-            for volume in range(n_volumes):
-                content = stream.read(n_bytes)
-                if len(content) < n_bytes:
-                    raise EOFError(f"the data end in volume {volume} of {n_volumes}")
-                yield _scaled(np.frombuffer(content, dtype).reshape(shape, order="F"), proxy)
-    except BROKEN as error:
-        if isinstance(error, InputError):
-            raise
-        raise _damaged(path, error) from error
-
-
-def _scaled(stored, proxy):
-    if (proxy.slope, proxy.inter) == (1, 0):
-        return stored.astype(np.float32)
-    return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(np.float32)
-
-
-def check_headers(series):
-    """Raise InputError unless every image of a series is sound and on the grid of the first.
-
-    Parameters
-    ----------
-    series : Series
-
-    Raises
-    ------
-    InputError
-        See ``open_image``; shape or affine differ between joined files; a file holds
-        another number of volumes than the series has encodings of it.
-
-    """
-    first = read_grid(series.images[0])
-    for number, path in enumerate(series.images):
-        grid = read_grid(path)
-        check_same_grid(path, grid, series.images[0], first)
-        expected = int((series.volumes[:, 0] == number).sum())
-        if grid.n_volumes != expected:
-            raise InputError(
-                f"the image has {grid.n_volumes} volumes, {expected} were described",
-                file=path,
-                value=grid.n_volumes,
-                remedy="run again: the file changed since it was described",
-            )
-
-
-def check_same_grid(path, grid, other_path, other):
-    """Raise InputError where two images that belong together are on different grids."""
-    difference = grid.difference(other)
-    if difference:
-        raise InputError(
-            f"not on the grid of {Path(other_path).name}",
-            file=path,
-            value=difference,
-            remedy="resample it, or select the images that belong together with --bids-filter-file",
-        )
 
 
 def load_reference(series):
@@ -255,7 +83,7 @@ def check_roi(series, roi):
         raise InputError(
             "the region of interest is on another grid",
             file=series.images[0],
-            value=f"{_size(roi.shape)} against {_size(shape)} voxels",
+            value=f"{in_words(roi.shape)} against {in_words(shape)} voxels",
             remedy="give a mask drawn on this image",
         )
     if not roi.any():

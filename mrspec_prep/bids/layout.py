@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bids.layout import BIDSLayout, BIDSLayoutIndexer
 from bids.layout.models import BIDSFile
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from mrspec_prep.bids.errors import InputError, read_text, unreadable
 
@@ -152,7 +153,7 @@ def read_json(path):
 
 
 def open_layout(bids_dir, participants=None, database_dir=None):
-    """pybids layout of a dataset that holds only the participants asked for.
+    """Pybids layout of a dataset that holds only the participants asked for.
 
     File names are indexed, metadata are not (sidecars are read when needed).
 
@@ -172,8 +173,8 @@ def open_layout(bids_dir, participants=None, database_dir=None):
     Raises
     ------
     InputError
-        Not a BIDS dataset, an unknown participant, folders that form a loop of symbolic
-        links, or a database folder that cannot be written.
+        Not a BIDS dataset, an unknown participant, or a database folder that cannot be
+        read or written.
 
     """
     root = check_dataset(bids_dir)
@@ -184,15 +185,11 @@ def open_layout(bids_dir, participants=None, database_dir=None):
 
 
 def _index(root, labels, **database):
-    for label in labels:
-        check_folders(root / f"sub-{label}")
-    wanted = "|".join(re.escape(label) for label in labels)
+    """Index of the participants whose folders can be walked; ``find_images`` refuses the others by name."""
+    wanted = "|".join(re.escape(label) for label in labels if _walkable(root, label)) or "(?!)"
     ignore = [re.compile(rf"^/sub-(?!(?:{wanted})(?:/|$))"), re.compile(r"^/(?!sub-)[^/.]+(?:/|$)")]
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
-    try:
-        return BIDSLayout(str(root), validate=False, indexer=indexer, **database)
-    except OSError as error:
-        raise unreadable(Path(error.filename or root), error) from error
+    return BIDSLayout(str(root), validate=False, indexer=indexer, **database)
 
 
 def _shared_index(root, labels, folder):
@@ -201,16 +198,38 @@ def _shared_index(root, labels, folder):
         with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT):
             if (folder / "layout_index.sqlite").exists():
                 layout = BIDSLayout(str(root), validate=False, database_path=str(folder))
-                if Path(layout.root) == root and all(participant_files(layout, label) for label in labels):
+                if Path(layout.root) == root and all(_is_indexed(layout, label) for label in labels):
                     return layout
+                layout.session.close()
                 shutil.rmtree(folder)
             return _index(root, list_participants(root), database_path=str(folder))
-    except TimeoutError as error:
+    except Timeout as error:
         raise InputError(
             "another job has been building this database for ten minutes", file=folder, remedy="delete the .lock file"
         ) from error
+    except (SQLAlchemyError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(
+            "no database of a BIDS dataset", file=folder, value=type(error).__name__, remedy="delete this folder"
+        ) from error
     except OSError as error:
         raise unreadable(folder, error) from error
+
+
+def _is_indexed(layout, label):
+    root = Path(layout.root)
+    return (
+        bool(participant_files(layout, label))
+        or not _walkable(root, label)
+        or not any(path.is_file() for path in (root / f"sub-{label}").rglob("*"))
+    )
+
+
+def _walkable(root, label):
+    try:
+        check_folders(root / f"sub-{label}")
+    except InputError:
+        return False
+    return True
 
 
 def check_folders(folder):
@@ -226,7 +245,7 @@ def _walk(folder, above):
             raise InputError("symbolic links form a loop of folders", file=folder, remedy="remove this link")
         entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
     except OSError as error:
-        raise unreadable(folder, error) from error
+        raise unreadable(Path(error.filename or folder), error) from error
     for entry in sorted(entries):
         _walk(entry, (*above, identity))
 
@@ -261,16 +280,44 @@ def find_images(layout, subject, select, sessions=None):
     Raises
     ------
     InputError
-        A session that the participant does not have.
+        A session that the participant does not have, folders that cannot be read or form
+        a loop of symbolic links, or a name that contradicts its folder.
 
     """
-    images = [path for path in participant_files(layout, subject) if _is_candidate(split_name(path), select)]
-    if not sessions:
-        return images
     folder = Path(layout.root) / f"sub-{subject}"
-    valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
-    wanted = _select([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
-    return [path for path in images if split_name(path).entities.get("session") in wanted]
+    check_folders(folder)
+    images = [path for path in participant_files(layout, subject) if _is_candidate(split_name(path), select)]
+    if sessions:
+        valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
+        wanted = _select([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
+        images = [path for path in images if _folder_label(folder, path, "ses-") in wanted]
+    for path in images:
+        _check_name(folder, path, images)
+    return images
+
+
+def _folder_label(participant, path, prefix):
+    """Label of the first folder ``prefix<label>`` of a path, from the participant's folder down."""
+    parts = (participant.name, *path.parent.relative_to(participant).parts)
+    return next((part[len(prefix) :] for part in parts if part.startswith(prefix)), None)
+
+
+def _check_name(participant, path, images):
+    """Raise InputError where a name contradicts its folder, or one image is there twice."""
+    entities = split_name(path).entities
+    for key, prefix in (("subject", "sub-"), ("session", "ses-")):
+        if entities.get(key) != _folder_label(participant, path, prefix):
+            raise InputError(
+                f"the name and the folder disagree about the {key}",
+                file=path,
+                value=entities.get(key),
+                remedy=f"give the file the {prefix} of its folder",
+            )
+    twin = path.with_name(path.name.partition(".")[0] + ".nii")
+    if path.name.endswith(".gz") and twin in images:
+        raise InputError(
+            "the same image is there twice", file=path, value=f"also {twin.name}", remedy="remove one of them"
+        )
 
 
 def _is_candidate(name, select):

@@ -1,27 +1,19 @@
 """Series: all images of one session that together encode one signal, as one table of encodings."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import Grid3D, check_same_grid, read_grid
-from mrspec_prep.bids.layout import Name, filter_images, find_images, natural_key, split_name
-from mrspec_prep.bids.sidecars import Metadata, Sidecars, VolumeTable, read_bvalues, read_directions, read_times
-from mrspec_prep.bids.tables import find_table, read_table
+from mrspec_prep.bids.grouping import KEYS, check_together, describe_image, group_images, labels_of, why_joined
+from mrspec_prep.bids.layout import filter_images, find_images, split_name
+from mrspec_prep.bids.sidecars import Sidecars
 from mrspec_prep.physics import Encodings
 
 #: entities that name the outputs of a series, where all its images have them equal
 OUTPUT_ENTITIES = ("subject", "session", "acquisition", "reconstruction", "direction", "run")
-#: entities that may differ within a series
-JOINED_OVER = {"dwi": ("acquisition", "echo"), "anat": ("acquisition", "echo", "inv")}
-#: entities that keep images apart even where MultipartID ties them: another distortion or another reconstruction
-NEVER_JOINED = ("session", "direction", "reconstruction", "part")
 OTHER_PARTS = ("phase", "real", "imag")
-NEEDED = {"MESE": "echo_time", "MEGRE": "echo_time", "IRT1": "inversion_time"}
-MOST_LABELS = 8  # of an entity, in a sentence
-KEYS = {"echo_time": "EchoTime", "inversion_time": "InversionTime", "repetition_time": "RepetitionTime", "bvalue": "b"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +83,6 @@ class Series:
         return cls(**(plain | made))
 
 
-@dataclass(frozen=True, eq=False)
-class _Described:
-    """One image with all that is known of it."""
-
-    path: Path
-    name: Name
-    grid: Grid3D
-    metadata: Metadata
-    table: VolumeTable
-
-
 def find_series(layout, subject, select, sessions=None, filters=None):
     """Series of one participant, headers checked.
 
@@ -138,8 +119,8 @@ def find_series(layout, subject, select, sessions=None, filters=None):
             remedy="check [select], --session-label and --bids-filter-file; known are _dwi, _MESE, _MEGRE, _IRT1",
         )
     sidecars = Sidecars(layout.root)
-    described = [_describe(path, sidecars) for path in images]
-    series = [_join(group, [*notes, *parts]) for group in _groups(described)]
+    described = [describe_image(path, sidecars) for path in images]
+    series = [_join(group, [*notes, *parts]) for group in group_images(described)]
     return _named_apart(_with_encodings(series))
 
 
@@ -149,101 +130,9 @@ def _without_other_parts(images):
     return [path for path in images if path not in others], notes
 
 
-def _describe(path, sidecars):
-    name, grid, metadata = split_name(path), read_grid(path), sidecars.metadata(path)
-    table = read_times(metadata, grid.n_volumes)
-    beside = find_table(path)
-    if beside is not None:
-        _take_over(table, read_table(beside, grid.n_volumes), beside)
-    if name.datatype == "dwi":
-        _read_weighting(path, sidecars, table, grid.n_volumes)
-    needed = NEEDED.get(name.suffix)
-    if needed and getattr(table, needed) is None:
-        raise InputError(
-            f"{KEYS[needed]} is missing, which a {name.suffix} needs",
-            file=metadata.where(KEYS[needed]),
-            remedy=f"add {KEYS[needed]} in seconds",
-        )
-    return _Described(path, name, grid, metadata, table)
-
-
-def _take_over(table, beside, path):
-    """Let a table beside the image complete the sidecar; where both speak they must agree."""
-    for axis in ("echo_time", "inversion_time", "repetition_time"):
-        column, sidecar = getattr(beside, axis), getattr(table, axis)
-        if column is None:
-            continue
-        if axis != "repetition_time" and sidecar is not None and not np.isin(sidecar.round(1), column.round(1)).all():
-            raise InputError(
-                f"the table and the sidecar's {KEYS[axis]} contradict",
-                file=path,
-                value=f"sidecar {sidecar[0]:g} ms, table {np.unique(column)[:6].tolist()} ms",
-                remedy="correct one, or remove it from the sidecar",
-            )
-        setattr(table, axis, column)
-    table.bvalue, table.direction = beside.bvalue, beside.direction
-    table.notes += beside.notes
-
-
-def _read_weighting(path, sidecars, table, n_volumes):
-    """B-values and directions of a dwi from bval and bvec, unless a table gave them."""
-    bvals, bvecs = sidecars.find(path, ".bval"), sidecars.find(path, ".bvec")
-    if table.bvalue is not None:
-        if bvals and not np.allclose(read_bvalues(bvals[-1], n_volumes), table.bvalue, rtol=0.05, atol=20):
-            raise InputError(
-                "the b-values contradict the table beside the image",
-                file=bvals[-1],
-                remedy="correct or remove one of them",
-            )
-        return
-    for found, ending in ((bvals, ".bval"), (bvecs, ".bvec")):
-        if not found:
-            raise InputError(
-                f"a dwi needs a {ending} file and this one has none",
-                file=path,
-                remedy=f"put {path.name.partition('.')[0]}{ending} beside it, or a table *_acqparams.tsv",
-            )
-    table.bvalue = read_bvalues(bvals[-1], n_volumes)
-    table.direction = read_directions(bvecs[-1], table.bvalue)
-
-
-def _groups(described):
-    """Lists of images that form one series each, in natural order."""
-    groups = {}
-    for image in described:
-        groups.setdefault(_group_key(image), []).append(image)
-    return [part for group in groups.values() for part in _scans(group)]
-
-
-def _group_key(image):
-    entities, multipart = image.name.entities, image.metadata.values.get("MultipartID")
-    kind = (image.name.datatype, image.name.suffix)
-    if multipart is not None and image.name.datatype == "dwi":
-        return (*kind, "multipart", str(multipart), *(entities.get(key) for key in NEVER_JOINED))
-    kept = {key: value for key, value in entities.items() if key not in JOINED_OVER[image.name.datatype]}
-    return (*kind, "entities", *sorted(kept.items()))
-
-
-def _scans(group):
-    """Split an anatomical group where ``acq-`` names another scan rather than another inversion time."""
-    by_acquisition = {}
-    for image in group:
-        by_acquisition.setdefault(image.name.entities.get("acquisition"), []).append(image)
-    if group[0].name.datatype == "dwi" or len(by_acquisition) == 1:
-        return [group]
-    times = [{t for image in images for t in _times(image)} for images in by_acquisition.values()]
-    distinct = sum(len(t) for t in times) == len(set().union(*times))
-    return [group] if distinct else list(by_acquisition.values())
-
-
-def _times(image):
-    columns = [image.table.echo_time, image.table.inversion_time]
-    return {tuple(None if c is None else round(float(c[v]), 3) for c in columns) for v in range(image.grid.n_volumes)}
-
-
 def _join(group, notes):
     """Series of one group of images."""
-    _check_together(group)
+    check_together(group)
     first = group[0]
     axes = {axis: _joined_axis(group, axis) for axis in ("bvalue", "direction", "echo_time", "inversion_time")}
     notes = [*notes, *(note for image in group for note in image.table.notes)]
@@ -254,7 +143,7 @@ def _join(group, notes):
     if echoes:
         notes.append("echo- on a dwi is not BIDS; it was read. Valid names: one acq-<label> per echo time.")
     entities = {
-        key: values.pop() for key in OUTPUT_ENTITIES if len(values := _labels(group, key)) == 1 and values != {None}
+        key: values.pop() for key in OUTPUT_ENTITIES if len(values := labels_of(group, key)) == 1 and values != {None}
     }
     return Series(
         subject=first.name.entities["subject"],
@@ -265,32 +154,10 @@ def _join(group, notes):
         images=tuple(image.path for image in group),
         volumes=np.array([(f, v) for f, image in enumerate(group) for v in range(image.grid.n_volumes)], dtype=int),
         encodings=Encodings(**axes),
-        joined=_why(group),
+        joined=why_joined(group),
         notes=tuple(dict.fromkeys(notes)),
         decay="t2star" if echoes or _is_gradient_echo(first) else "t2",
     )
-
-
-def _labels(group, key):
-    return {image.name.entities.get(key) for image in group}
-
-
-def _check_together(group):
-    first = group[0]
-    for image in group[1:]:
-        check_same_grid(image.path, image.grid, first.path, first.grid)
-    seen = {}
-    for image in group:
-        numbered = [key for key in ("echo", "inv") if key in image.name.entities]
-        key = (image.name.entities.get("acquisition"), *sorted(_times(image), key=str))
-        if numbered and key in seen:
-            raise InputError(
-                f"has the same echo and inversion time as {seen[key].name}",
-                file=image.path,
-                value=key[1:],
-                remedy=f"correct the sidecars; repeats are named run-, not {numbered[0]}-",
-            )
-        seen[key] = image.path
 
 
 def _joined_axis(group, axis):
@@ -332,22 +199,6 @@ def _joined_repetition(group, inversion_time, notes):
     return times
 
 
-def _why(group):
-    first = group[0]
-    if len(group) == 1:
-        return f"One file, {first.path.name}."
-    if first.name.datatype == "dwi" and "MultipartID" in first.metadata.values:
-        return f"{len(group)} _dwi files joined: tied by MultipartID {first.metadata.values['MultipartID']!r}."
-    names = {"acquisition": "acq-", "echo": "echo-", "inv": "inv-"}
-    differing = []
-    for key, short in names.items():
-        labels = sorted((value or "none" for value in _labels(group, key)), key=natural_key)
-        if len(labels) > 1:
-            shown = labels if len(labels) <= MOST_LABELS else [*labels[:2], "...", labels[-1]]
-            differing.append(f"{short} ({', '.join(shown)})")
-    return f"{len(group)} _{first.name.suffix} files joined: entities equal except {' and '.join(differing)}."
-
-
 def _is_gradient_echo(image):
     if image.name.suffix == "MEGRE":
         return True
@@ -371,7 +222,7 @@ def _with_encodings(series):
         for one in series
         if one not in usable
     ]
-    return [_replace(one, notes=(*one.notes, *left)) for one in usable]
+    return [replace(one, notes=(*one.notes, *left)) for one in usable]
 
 
 def _named_apart(series):
@@ -381,7 +232,7 @@ def _named_apart(series):
         series = [
             one
             if keys.count(_output_key(one)) == 1
-            else _replace(one, entities=one.entities | {"acquisition": attempt(one, number)})
+            else replace(one, entities=one.entities | {"acquisition": attempt(one, number)})
             for number, one in enumerate(series)
         ]
     return series
@@ -389,7 +240,3 @@ def _named_apart(series):
 
 def _output_key(one):
     return (one.datatype, *sorted(one.entities.items()))
-
-
-def _replace(one, **changes):
-    return Series(**({f.name: getattr(one, f.name) for f in fields(one)} | changes))

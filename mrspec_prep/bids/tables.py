@@ -168,14 +168,23 @@ def _complete(values, name, path):
 
 
 def _unit_is_seconds(times, path):
-    """Whether the times are seconds; a column of ms always exceeds what a sequence can last in s."""
-    votes = {name: bool(values.max() <= LONGEST[KINDS[name]]) for name, values in times.items()}
-    if len(set(votes.values())) > 1:
-        seconds = ", ".join(name for name, vote in votes.items() if vote)
+    """Whether the times are seconds, the unit being one for the table.
+
+    TE and TI tell: in ms they exceed what any sequence can last in s. TR tells only where
+    it stands alone, but must in that unit not be shorter than TE and TI.
+    """
+    telling = {name: values for name, values in times.items() if name != "TR"} or times
+    votes = {name: bool(values.max() <= LONGEST[KINDS[name]]) for name, values in telling.items()}
+    agreed = len(set(votes.values())) <= 1
+    in_seconds = all(votes.values()) and bool(votes)
+    if "TR" in times and agreed:
+        too_long = in_seconds and times["TR"].max() > LONGEST["RepetitionTime"]
+        agreed = not too_long and all((times["TR"] >= values).all() for values in telling.values())
+    if not agreed:
         raise InputError(
-            "the columns seem to mix seconds and milliseconds",
+            "the columns seem to mix seconds and milliseconds, or TR is shorter than TE or TI",
             file=path,
-            value=f"{seconds} in s",
+            value=", ".join(f"{name} up to {values.max():g}" for name, values in times.items()),
             remedy="write all times in ms",
         )
-    return bool(votes) and next(iter(votes.values()))
+    return in_seconds
