@@ -7,7 +7,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_atomically
 
 LOCKS = []  # held until the process ends; the kernel frees them even after SIGKILL
@@ -85,32 +84,15 @@ def mark_finished(out_dir, subject, key):
     write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
 
 
-def save_run_file(folder, plan, args, run_id):
-    """Write ``mrspec_prep.toml``: the command's settings and, per series, the workflow as resolved."""
-    lines = ["# what this run was asked to do, and with which settings", "[run]"]
-    command = {
-        "version": __version__,
-        "run_id": run_id,
-        "bids_dir": str(args.bids_dir),
-        "out_dir": str(args.out_dir),
-        "work_dir": str(args.work_dir),
-        "participant_label": [plan.subject],
-        "workflow": args.workflow or "",
-        "overrides": list(args.overrides),
-        "mask": args.mask or "",
-        "noise": args.noise or "",
-        "random_seed": args.random_seed,
-        "derivatives": [f"{name}={path}" for name, path in args.derivatives],
-    }
-    lines += [f"{key} = {json.dumps(value)}" for key, value in command.items()]
+def save_run_file(folder, plan, settings):
+    """Write ``mrspec_prep.toml``: what was asked for, and per series the workflow as resolved."""
+    lines = ["# give this file to --config-file to run the same again", settings.to_toml()]
     for number, series in enumerate(plan.series):
         prefix = f"series.{number}"
         lines += ["", f"[{prefix}]", f"workflow = {json.dumps(series.workflow)}", f"why = {json.dumps(series.why)}"]
-        lines += [f"images = {json.dumps([str(path) for path in series.series.images])}"]
+        lines += [f"images = {json.dumps([str(path) for path in series.series.images])}", "", f"[{prefix}.options]"]
         for line in series.options.to_toml().splitlines():
             lines.append(f"[{prefix}.options.{line[1:]}" if line.startswith("[") else line)
-            if line.startswith("description"):
-                lines[-1] = f"\n[{prefix}.options]\n{line}"
     text = "\n".join(lines) + "\n"
     tomllib.loads(text)
     write_atomically(Path(folder) / "mrspec_prep.toml", text)

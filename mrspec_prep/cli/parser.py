@@ -116,7 +116,7 @@ def _add_science(group):
         "--mask", metavar="SOURCE", help="derivative, automatic, or a NIfTI pattern with {subject} and {session}"
     )
     group.add_argument("--noise", metavar="METHOD", help="b0-repeats, residual, mppca, a NIfTI pattern, or a number")
-    group.add_argument("--random-seed", type=_seed, default=0, metavar="N", help="same seed: same maps")
+    group.add_argument("--random-seed", type=_seed, metavar="N", help="same seed: same maps")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for networks")
 
 

@@ -1,14 +1,19 @@
 """Entry point: words to a plan, the plan to results, results to an exit code."""
 
-import json
+import contextlib
 import logging
-import os
 import signal
 import sys
 import time
 import uuid
+from dataclasses import replace
+from pathlib import Path
 
-from mrspec_prep.bids.derivatives import start_dataset
+import psutil
+import yaml
+
+from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.derivatives import start_dataset, table_text
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout, select_participants
 from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, mark_finished, save_run_file
@@ -16,10 +21,11 @@ from mrspec_prep.cli.messages import start_logging, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
 from mrspec_prep.cli.preview import describe_plan, write_preview
 from mrspec_prep.cli.resources import find_resources
+from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.options import OptionsError
 from mrspec_prep.reports.subject import build_subject_report
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
-from mrspec_prep.workflows.execution import Failure, configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.execution import Failure, configure_nipype, failures_of, resources_used, run_graph
 from mrspec_prep.workflows.participant import init_participants_wf, participant_log
 from mrspec_prep.workflows.planning import plan_participant
 
@@ -60,9 +66,11 @@ def run(argv=None):
         LOGGER.error("Nothing was computed. Log: %s", log_file)
         return EXIT_USAGE
     except _Interrupted as stop:
+        _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
         return 128 + stop.signal
     except KeyboardInterrupt:
+        _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
         return 130
 
@@ -76,6 +84,13 @@ class _Interrupted(BaseException):
 
 def _terminate(number, _frame):
     raise _Interrupted(number)
+
+
+def _kill_children():
+    """End the worker processes, or the exit would wait for their current steps."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _command(argv):
@@ -93,10 +108,12 @@ def _run(args, bids_dir, out_dir, run_id):
             value=str(out_dir),
             remedy="write to a folder of its own, e.g. derivatives/mrspec_prep",
         )
-    subjects = select_participants(bids_dir, args.participant_label)
-    if args.reports_only:
+    settings = run_settings(args)
+    subjects = select_participants(bids_dir, settings.participant_label)
+    if args.reports_only or args.boilerplate_only:
         return _reports_only(out_dir, subjects)
-    plans, refused = plan_all(args, bids_dir, subjects)
+    settings = replace(settings, participant_label=subjects)
+    plans, refused = plan_all(settings, args.bids_database_dir)
     for subject, error in refused.items():
         LOGGER.error("sub-%s: %s", subject, error)
     if not plans:
@@ -108,10 +125,10 @@ def _run(args, bids_dir, out_dir, run_id):
             print(describe_plan(plan, resources))
             write_preview(plan, out_dir, resources)
         return EXIT_FAILED if refused else EXIT_OK
-    return compute(args, bids_dir, out_dir, run_id, plans, refused, resources)
+    return compute(args, settings, run_id, plans, refused, resources)
 
 
-def plan_all(args, bids_dir, subjects):
+def plan_all(settings, database_dir=None):
     """Plans of the participants, and the errors of those that cannot be processed.
 
     Returns
@@ -120,51 +137,44 @@ def plan_all(args, bids_dir, subjects):
     refused : dict of str to Exception
 
     """
-    overrides = list(args.overrides)
-    if args.mask:
-        overrides.append(f"mask.source={json.dumps(args.mask)}")
-    if args.noise:
-        overrides.append(f"noise.method={json.dumps(args.noise)}")
-    if args.sloppy:
-        overrides += ["inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50"]
-    workflow = find_workflow(args.workflow) if args.workflow else None
-    filters = json.loads(args.bids_filter_file.read_text()) if args.bids_filter_file else None
-    sessions = [label.removeprefix("ses-") for label in args.session_label] or None
-    layout = open_layout(bids_dir, subjects, args.bids_database_dir)
+    workflow = find_workflow(settings.workflow) if settings.workflow else None
+    layout = open_layout(settings.bids_dir, settings.participant_label, database_dir)
     plans, refused = [], {}
-    for subject in subjects:
+    for subject in settings.participant_label:
         try:
-            plans.append(
-                plan_participant(
-                    layout,
-                    subject,
-                    workflow=workflow,
-                    overrides=overrides,
-                    sessions=sessions,
-                    filters=filters,
-                    derivatives=dict(args.derivatives),
-                    seed=args.random_seed,
-                )
+            plan = plan_participant(
+                layout,
+                subject,
+                workflow=workflow,
+                overrides=settings.overrides,
+                sessions=settings.session_label or None,
+                filters=settings.filters or None,
+                derivatives={name: Path(path) for name, path in settings.derivatives.items()},
+                seed=settings.random_seed,
             )
+            plans.append(plan)
         except InputError as error:
             refused[subject] = error
     return plans, refused
 
 
-def compute(args, bids_dir, out_dir, run_id, plans, refused, resources):
+def compute(args, settings, run_id, plans, refused, resources):
     """Run the planned participants; the exit code, the last line and the reports agree."""
-    start_dataset(out_dir, bids_dir, dict(args.derivatives))
+    out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
     work_dir = claim_work_dir(args.work_dir.expanduser().absolute(), [p.subject for p in plans], args.clean_workdir)
+    plugin, plugin_args = _plugin(args, resources)
+    start_dataset(out_dir, bids_dir, settings.derivatives)
     for plan in plans:
-        save_run_file(participant_log(out_dir, plan.subject, run_id), plan, args, run_id)
+        save_run_file(
+            participant_log(out_dir, plan.subject, run_id), plan, replace(settings, participant_label=[plan.subject])
+        )
     done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
     todo = [plan for plan in plans if plan not in done]
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
     ended = None
     if todo:
-        configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash)
-        plugin, plugin_args = _plugin(args, resources)
+        configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
         workflow = init_participants_wf(
             todo, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, run_id=run_id, resources=resources
         )
@@ -177,6 +187,9 @@ def compute(args, bids_dir, out_dir, run_id, plans, refused, resources):
             resources.omp_nthreads,
         )
         ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=_progress)
+        if args.resource_monitor:
+            table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(resources_used(workflow)))
+            LOGGER.info("Peak memory of every step: %s", table)
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
     failed = {failure.subject for failure in failures}
     if ended is not None and not failures:
@@ -204,8 +217,6 @@ def _reports_only(out_dir, subjects):
 
 def _plugin(args, resources):
     if args.use_plugin:
-        import yaml
-
         settings = yaml.safe_load(args.use_plugin.read_text())
         if not isinstance(settings, dict) or "plugin" not in settings:
             raise InputError(
@@ -223,8 +234,3 @@ def _plugin(args, resources):
 def _progress(node, status):
     words = {"start": "started", "end": "done", "exception": "FAILED"}
     LOGGER.info("%s: %s", node.fullname.partition(".")[2].replace("_wf", ""), words.get(status, status))
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("NO_ET", "1")
-    main()

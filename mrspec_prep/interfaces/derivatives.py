@@ -10,8 +10,8 @@ from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path,
 from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, grid_of, read_series, traits
+from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.spectra import find_peaks, identify
-from mrspec_prep.spectra.nnls import NNLSResult
 
 ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map"}
 
@@ -156,7 +156,7 @@ class SaveNNLS(_Save):
         grid = grid_of(self.series, self.inputs.kernel)
         peaks = find_peaks(arrays.pop("mean_spectrum"), grid)
         path = self._path("spectra", ".h5", model=kernel, desc="nnls")
-        write_nnls_spectra(path, NNLSResult.from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
+        write_nnls_spectra(path, from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
         self.written.append(str(path))
         return self._end(runtime)
 

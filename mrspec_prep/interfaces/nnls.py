@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
+from scipy.sparse import csr_array
 
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
@@ -16,6 +17,7 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.spectra import default_regions, fit_nnls, integrate_regions, mean_parameters
+from mrspec_prep.spectra.nnls import NNLSResult
 from mrspec_prep.spectra.residuals import residual_in_sigmas
 
 
@@ -55,14 +57,25 @@ class FitNNLS(SimpleInterface):
             mean_spectrum = sum(block.sum(axis=0) for _, block in result.blocks()) / len(signals)
         out = Path(runtime.cwd)
         self._results["maps"] = save_arrays(out / "maps.npz", **maps)
-        self._results["spectra"] = save_arrays(
-            out / "spectra.npz",
-            dual=result.dual,
-            basis=result.basis,
-            alpha=result.alpha,
-            gap=result.gap,
-            converged=result.converged,
-            n_steps=result.n_steps,
-            mean_spectrum=mean_spectrum,
-        )
+        self._results["spectra"] = save_arrays(out / "spectra.npz", mean_spectrum=mean_spectrum, **to_arrays(result))
         return runtime
+
+
+def to_arrays(result):
+    """Named arrays of an NNLSResult, for the next node."""
+    arrays = {name: getattr(result, name) for name in ("basis", "alpha", "gap", "converged", "n_steps")}
+    if result.sparse is None:
+        return arrays | {"dual": result.dual}
+    sparse = result.sparse
+    return arrays | {"data": sparse.data, "indices": sparse.indices, "indptr": sparse.indptr}
+
+
+def from_arrays(arrays):
+    """NNLSResult of the arrays that ``to_arrays`` gave."""
+    common = {name: arrays[name] for name in ("basis", "gap", "converged", "n_steps")}
+    common["alpha"] = float(arrays["alpha"])
+    if "dual" in arrays:
+        return NNLSResult(dual=arrays["dual"], **common)
+    shape = (len(arrays["gap"]), arrays["basis"].shape[1])
+    sparse = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+    return NNLSResult(dual=None, sparse=sparse, **common)

@@ -24,7 +24,7 @@ class Failure:
     is_input_error: bool
 
 
-def configure_nipype(crash_dir, verbose, stop_on_first_crash=False):
+def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=False):
     """Set Nipype's global configuration: content hashes, text crash files, quiet logs."""
     level = "INFO" if verbose else "ERROR"
     nipype_config.update_config({
@@ -39,7 +39,7 @@ def configure_nipype(crash_dir, verbose, stop_on_first_crash=False):
             "stop_on_first_crash": str(stop_on_first_crash).lower(),
         },
         "logging": {"workflow_level": level, "interface_level": level, "utils_level": level},
-        "monitoring": {"enabled": "false"},
+        "monitoring": {"enabled": str(monitor).lower(), "sample_frequency": "0.5"},
     })  # fmt: skip
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(level)
@@ -70,6 +70,28 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
     except (RuntimeError, ValueError, OSError, ImportError) as error:
         return error
     return None
+
+
+def resources_used(workflow):
+    """Peak memory [GB] and duration [s] of every step that ran under the resource monitor.
+
+    Returns
+    -------
+    dict of str to list
+        Columns step, mem_peak_gb, mem_reserved_gb, seconds; steps without a record are left out.
+
+    """
+    columns = {"step": [], "mem_peak_gb": [], "mem_reserved_gb": [], "seconds": []}
+    for node in workflow._get_all_nodes():
+        results = Path(node.output_dir()) / f"result_{node.name}.pklz"
+        runtime = getattr(node.result, "runtime", None) if results.is_file() else None
+        peak = getattr(runtime, "mem_peak_gb", None)
+        if peak is None:
+            continue
+        values = (node.fullname, float(peak), float(node.mem_gb), float(runtime.duration))
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    return columns
 
 
 def failures_of(subject, log_dir):

@@ -1,0 +1,156 @@
+"""The main job as a user types it, on a bundled example with known truth."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from bids import BIDSLayout
+
+from mrspec_prep.bids.derivatives import pybids_config, read_map
+
+EXAMPLES = Path(__file__).parents[1] / "bids_examples"
+ZEBRA = EXAMPLES / "zebra_t2star-adc"
+TRUTH = EXAMPLES / "truth" / "zebra_t2star-adc"
+pytestmark = pytest.mark.timeout(300)
+
+
+def mrspec_prep(*words):
+    command = [sys.executable, "-m", "mrspec_prep", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+def run_zebra(folder, *words):
+    return mrspec_prep(
+        ZEBRA, folder / "out", "participant", "-w", folder / "work", "-d", f"masks={ZEBRA / 'derivatives' / 'masks'}",
+        "--set", "kernel.points=[16,16]", "--set", "inspect.n_clusters=[2,5]", *words,
+    )  # fmt: skip
+
+
+def result_bytes(out):
+    files = sorted(p for p in out.rglob("*.nii.gz")) + sorted(out.rglob("*.h5"))
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zebra")
+    ended = run_zebra(folder, "--nprocs", "2")
+    assert ended.returncode == 0, ended.stderr
+    return folder, ended
+
+
+def test_it_ends_well_and_says_so(finished):
+    folder, ended = finished
+    assert ended.stderr.strip().splitlines()[-1].endswith("Finished without errors: 2 participant(s)")
+    for subject in ("01", "02"):
+        assert (folder / "out" / f"sub-{subject}.html").stat().st_size > 50_000
+
+
+def test_the_bids_validator_finds_no_error(finished):
+    folder, _ = finished
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    checked = subprocess.run([validator, str(folder / "out"), "--json"], capture_output=True, text=True)
+    issues = json.loads(checked.stdout)["issues"]["issues"]
+    errors = [issue for issue in issues if issue.get("severity") == "error"]
+    assert not errors, errors
+
+
+def test_pybids_reads_it_back(finished):
+    folder, _ = finished
+    layout = BIDSLayout(
+        folder / "out", config=["bids", "derivatives", pybids_config()], validate=False, is_derivative=True
+    )
+    assert sorted(layout.get_subjects()) == ["01", "02"]
+    (found,) = layout.get(subject="01", param="residual", desc="nnls", suffix="dwimap", extension=".nii.gz")
+    assert found.entities["model"] == "adct2star"
+
+
+def test_the_mean_t2star_is_the_truth_within_noise(finished):
+    folder, _ = finished
+    found = read_map(folder / "out/sub-01/dwi/sub-01_model-adct2star_param-t2star_desc-nnls_dwimap.nii.gz")
+    mask = nib.load(folder / "out/sub-01/dwi/sub-01_desc-roi_mask.nii.gz").get_fdata() > 0
+    truth = nib.load(TRUTH / "sub-01_t2star.nii.gz").get_fdata()[mask] * 1e3
+    assert np.corrcoef(np.log(found.data[mask]), np.log(truth))[0, 1] > 0.8
+
+
+def test_the_clusters_are_tissues(finished):
+    folder, _ = finished
+    mask = nib.load(folder / "out/sub-01/dwi/sub-01_desc-roi_mask.nii.gz").get_fdata() > 0
+    clusters = nib.load(folder / "out/sub-01/dwi/sub-01_seg-inspect_dseg.nii.gz").get_fdata()[mask].astype(int)
+    tissues = nib.load(TRUTH / "sub-01_tissues.nii.gz").get_fdata()[mask]
+    pure = tissues.max(axis=1) > 0.9
+    table = np.zeros((clusters.max() + 1, tissues.shape[1]))
+    np.add.at(table, (clusters[pure], tissues[pure].argmax(axis=1)), 1)
+    purity = table.max(axis=1).sum() / table.sum()
+    assert purity > 0.9, table
+
+
+def test_maps_keep_geometry_and_are_zero_outside(finished):
+    folder, _ = finished
+    source = nib.load(next((ZEBRA / "sub-01/dwi").glob("*_dwi.nii.gz")))
+    mask = nib.load(folder / "out/sub-01/dwi/sub-01_desc-roi_mask.nii.gz").get_fdata() > 0
+    maps = [p for p in (folder / "out/sub-01/dwi").glob("*_dwimap.nii.gz") if "reference" not in p.name]
+    assert len(maps) >= 6
+    for path in maps:
+        image = nib.load(path)
+        assert np.allclose(image.affine, source.affine)
+        assert image.get_data_dtype() == np.float32
+        assert not image.get_fdata()[~mask].any(), path.name
+        sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+        for key in ("Units", "Description", "EstimationAlgorithm", "Sources", "SoftwareVersion", "OptionsHash", "Seed"):
+            assert key in sidecar, (path.name, key)
+
+
+def test_a_second_run_redoes_nothing_and_other_processes_change_nothing(finished, tmp_path):
+    folder, _ = finished
+    again = run_zebra(folder, "--nprocs", "1")
+    assert again.returncode == 0
+    assert again.stderr.count("nothing to redo") == 2
+    before = result_bytes(folder / "out")
+    alone = run_zebra(tmp_path, "--nprocs", "1", "--participant-label", "sub-01")
+    assert alone.returncode == 0, alone.stderr
+    after = result_bytes(tmp_path / "out")
+    assert after
+    assert all(before[name] == content for name, content in after.items())
+
+
+def test_a_bad_participant_stops_no_other(tmp_path):
+    dataset = tmp_path / "bids"
+    subprocess.run(["cp", "-r", str(ZEBRA), str(dataset)], check=True)
+    broken = next((dataset / "sub-01/dwi").glob("*te114_dwi.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:2000])
+    ended = mrspec_prep(
+        dataset, tmp_path / "out", "participant", "-w", tmp_path / "work", "--set", "kernel.points=[8,8]",
+        "--set", "inspect.n_clusters=2", "--mask", "automatic",
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "te114_dwi.nii.gz" in ended.stderr
+    assert "sub-01" in ended.stderr.splitlines()[-1]
+    assert "FAILED" in ended.stderr.splitlines()[-1]
+    assert (tmp_path / "out" / "sub-02.html").is_file()
+
+
+def test_input_errors_write_nothing_but_a_log(tmp_path):
+    dataset = tmp_path / "bids"
+    subprocess.run(["cp", "-r", str(ZEBRA), str(dataset)], check=True)
+    for image in dataset.rglob("*_dwi.nii.gz"):
+        image.write_bytes(b"")
+    ended = mrspec_prep(dataset, tmp_path / "out", "participant", "-w", tmp_path / "work")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert "the image is empty" in ended.stderr
+    written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert [p.suffix for p in written] == [".log"]
+
+
+def test_dry_run_previews_and_computes_nothing(tmp_path):
+    ended = mrspec_prep(ZEBRA, tmp_path / "out", "participant", "--dry-run", "--participant-label", "01")
+    assert ended.returncode == 0, ended.stderr
+    for words in ("joined:", "TE [ms]", "kernel: adc-t2star", "workflow: t2star-adc_inspect", "expected:"):
+        assert words in ended.stdout
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+    assert list((tmp_path / "out").rglob("*_volumes.tsv"))
