@@ -1,0 +1,32 @@
+"""Spectra, clusters and noise from signals: arrays in, frozen results out."""
+
+from mrspec_prep.spectra.identifiability import Identifiability, identify
+from mrspec_prep.spectra.inspect_em import InspectResult, fit_inspect
+from mrspec_prep.spectra.integration import default_regions, integrate_regions, mean_parameters
+from mrspec_prep.spectra.nnls import NNLSResult, fit_nnls
+from mrspec_prep.spectra.noise import NoiseEstimate, estimate_noise
+from mrspec_prep.spectra.peaks import Peak, find_peaks
+from mrspec_prep.spectra.polarity import restore_polarity
+from mrspec_prep.spectra.reduction import ReducedKernel, reduce_kernel
+from mrspec_prep.spectra.selection import Selection, select_n_clusters
+
+__all__ = [
+    "Identifiability",
+    "InspectResult",
+    "NNLSResult",
+    "NoiseEstimate",
+    "Peak",
+    "ReducedKernel",
+    "Selection",
+    "default_regions",
+    "estimate_noise",
+    "find_peaks",
+    "fit_inspect",
+    "fit_nnls",
+    "identify",
+    "integrate_regions",
+    "mean_parameters",
+    "reduce_kernel",
+    "restore_polarity",
+    "select_n_clusters",
+]

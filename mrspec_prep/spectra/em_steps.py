@@ -1,0 +1,134 @@
+"""Compiled steps of InSpect's EM on compressed signals (paper 1, section 2.3).
+
+With a_m = B F_m the log-density of a voxel needs only s'a_m and ||a_m||2. The voxel scale
+a_n is either 1 or a latent variable with prior N(1, scale_variance); it is integrated out,
+so that the likelihood stays proper and its EM never falls.
+"""
+
+import numpy as np
+
+from mrspec_prep.spectra.active_set import active_set
+from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.spectra.newton import dots, newton
+
+NEWTON_ALPHA = 1e-3  # from this alpha, relative to the largest squared singular value 1e5, Newton beats the active set
+MULTIPLIER_TOLERANCE = 1e-12
+GAP_TOLERANCE = 1e-13
+
+
+@compiled
+def scaled_fit(product, norm, variance, scale_variance):
+    """Log-density gain of one cluster over a zero signal, and the scale's first two moments.
+
+    product = s'a_m, norm = ||a_m||2. Without a free scale (scale_variance = 0) the moments are 1.
+    """
+    if scale_variance == 0.0:
+        return (2.0 * product - norm) / (2.0 * variance), 1.0, 1.0
+    precision = norm / variance + 1.0 / scale_variance
+    mean = (product / variance + 1.0 / scale_variance) / precision
+    gain = 0.5 * precision * mean * mean - 0.5 / scale_variance - 0.5 * np.log(scale_variance * precision)
+    return gain, mean, mean * mean + 1.0 / precision
+
+
+@compiled
+def voxel_responsibilities(signal, variance, log_probs, means, norms, scale_variance, w, first, second):
+    """Fill responsibilities (Eq. 11) and scale moments of one voxel; returns its log mixture gain."""
+    n_clusters, n_ranks = means.shape
+    top = -np.inf
+    for m in range(n_clusters):
+        product = 0.0
+        for k in range(n_ranks):
+            product += signal[k] * means[m, k]
+        gain, first[m], second[m] = scaled_fit(product, norms[m], variance, scale_variance)
+        w[m] = log_probs[m] + gain
+        top = max(top, w[m])
+    total = 0.0
+    for m in range(n_clusters):
+        w[m] = np.exp(w[m] - top)
+        total += w[m]
+    for m in range(n_clusters):
+        w[m] /= total
+    return top + np.log(total)
+
+
+@compiled
+def e_step_block(signals, variances, log_probs, means, norms, scale_variance, weighted, probs, weights, sums):
+    """Sums of one block of voxels: sum w, sum w a2 [/s2], sum w a s [/s2]; returns the log mixture gains' sum."""
+    n_clusters, n_ranks = means.shape
+    w, first, second = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
+    probs[:] = 0.0
+    weights[:] = 0.0
+    sums[:] = 0.0
+    gain = 0.0
+    for n in range(signals.shape[0]):
+        gain += voxel_responsibilities(
+            signals[n], variances[n], log_probs, means, norms, scale_variance, w, first, second
+        )
+        inverse = 1.0 / variances[n] if weighted else 1.0
+        for m in range(n_clusters):
+            probs[m] += w[m]
+            weights[m] += w[m] * second[m] * inverse
+            share = w[m] * first[m] * inverse
+            if share != 0.0:
+                for k in range(n_ranks):
+                    sums[m, k] += share * signals[n, k]
+    return gain
+
+
+@compiled
+def responsibilities_block(signals, variances, log_probs, means, norms, scale_variance, totals, responsibilities, scales):
+    """Responsibilities of one block and the expected scale times the clusters' totals."""
+    n_clusters = means.shape[0]
+    first, second = np.empty(n_clusters), np.empty(n_clusters)
+    for n in range(signals.shape[0]):
+        w = responsibilities[n]
+        voxel_responsibilities(signals[n], variances[n], log_probs, means, norms, scale_variance, w, first, second)
+        scales[n] = 0.0
+        for m in range(n_clusters):
+            scales[n] += w[m] * first[m] * totals[m]
+
+
+@compiled
+def solve_spectrum(columns, target, alpha, largest, spectrum, dual):
+    """argmin_{F>=0} ||B F - T||2 + alpha ||F||2 from the spectrum and dual of the step before, in place."""
+    n_bins, n_ranks = columns.shape
+    if alpha < NEWTON_ALPHA * largest / 1e5:
+        active_set(columns, target, alpha, spectrum, MULTIPLIER_TOLERANCE, 5000)
+        for k in range(n_ranks):
+            dual[k] = target[k]
+        for j in range(n_bins):
+            if spectrum[j] > 0.0:
+                for k in range(n_ranks):
+                    dual[k] -= spectrum[j] * columns[j, k]
+        return
+    z = np.empty(n_bins)
+    work = (z, np.empty(n_bins), np.empty(n_ranks), np.empty(n_ranks), np.empty((n_ranks, n_ranks)), np.empty(4, np.int64))
+    gap, _ = newton(columns, target, 0.0, alpha, dual, GAP_TOLERANCE, 100, work)
+    if gap > 1e-9:
+        active_set(columns, target, alpha, spectrum, MULTIPLIER_TOLERANCE, 5000)
+        return
+    dots(columns, dual, z)
+    for j in range(n_bins):
+        spectrum[j] = max(z[j], 0.0) / alpha
+
+
+@compiled
+def m_step_spectra(columns, weights, sums, alphas, largest, spectra, duals, means, norms):
+    """Eqs. 15-16 for every cluster, from the sums of the E-step; fills a_m = B F_m and ||a_m||2."""
+    n_clusters, n_ranks = sums.shape
+    target = np.empty(n_ranks)
+    for m in range(n_clusters):
+        if weights[m] <= 0.0:
+            spectra[m] = 0.0
+        else:
+            for k in range(n_ranks):
+                target[k] = sums[m, k] / weights[m]
+            solve_spectrum(columns, target, alphas[m], largest, spectra[m], duals[m])
+        means[m] = 0.0
+        for j in range(columns.shape[0]):
+            if spectra[m, j] > 0.0:
+                for k in range(n_ranks):
+                    means[m, k] += spectra[m, j] * columns[j, k]
+        norms[m] = 0.0
+        for k in range(n_ranks):
+            norms[m] += means[m, k] * means[m, k]

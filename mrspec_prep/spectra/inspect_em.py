@@ -1,0 +1,379 @@
+"""InSpect: canonical spectra and the voxels that share them, by expectation-maximisation (paper 1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.spectra.em_steps import e_step_block, m_step_spectra, responsibilities_block
+from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
+
+MODES = ("exact", "paper")
+SCALES = ("fixed", "profiled")
+SCALE_VARIANCE = 0.25  # prior variance of a voxel's scale around 1
+BLOCK = 4096  # voxels per partial sum
+START_VOXELS = 4000
+START_STEPS = 8
+TOLERANCE = 1e-7  # nats per voxel gained by a step at which EM stops
+SMALLEST_PROB = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class InspectResult:
+    """Clusters of voxels, heaviest first, and their spectra.
+
+    Attributes
+    ----------
+    responsibilities : (n_voxels, n_clusters) array
+        w_nm (Eq. 11); rows sum to one.
+    cluster_probs : (n_clusters,) array
+        p_m (Eq. 13).
+    spectra : (n_clusters, n_bins) array
+        F_m (Eq. 16). With ``scale="profiled"`` each sums to one, else in signal units.
+    scale : (n_voxels,) array
+        With ``scale="profiled"`` the voxel's S0 [signal units], else ones.
+    log_likelihood : float
+        Unpenalised, in nats, of the signals in their own units.
+    n_parameters : float
+        M - 1 + sum of the spectra's effective degrees of freedom.
+    bic, aic : float
+        Smaller is better.
+    n_steps : int
+    converged : bool
+    trace : (n_steps + 1,) array
+        Penalised log-likelihood before each step and at the end.
+    mode : str
+
+    """
+
+    responsibilities: np.ndarray
+    cluster_probs: np.ndarray
+    spectra: np.ndarray
+    scale: np.ndarray
+    log_likelihood: float
+    n_parameters: float
+    bic: float
+    aic: float
+    n_steps: int
+    converged: bool
+    trace: np.ndarray
+    mode: str
+
+    @property
+    def labels(self):
+        """(n_voxels,) int array: 1..n_clusters, the cluster with the largest responsibility."""
+        return self.responsibilities.argmax(axis=1) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Compressed signals and everything of a fit that does not change.
+
+    ``signals`` (n_voxels, n_ranks) and ``variances`` are in units of ``units`` (n_voxels,);
+    ``constant`` is the part of the log-likelihood that no parameter moves.
+    """
+
+    reduced: ReducedKernel
+    signals: np.ndarray
+    variances: np.ndarray
+    units: np.ndarray
+    constant: np.ndarray
+    n_encodings: int
+    alpha: float
+    mode: str
+    scale_variance: float
+    n_threads: int | None = None
+
+    def take(self, index):
+        """The same problem for some of the voxels."""
+        return Problem(
+            self.reduced, self.signals[index], self.variances[index], self.units[index], self.constant[index],
+            self.n_encodings, self.alpha, self.mode, self.scale_variance, self.n_threads,
+        )  # fmt: skip
+
+
+@dataclass
+class State:
+    """Parameters of a fit under way; means are B F_m."""
+
+    probs: np.ndarray
+    spectra: np.ndarray
+    duals: np.ndarray
+    means: np.ndarray
+    norms: np.ndarray
+
+
+def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None):
+    """Check and compress the input of a fit.
+
+    Raises
+    ------
+    ValueError
+        Unknown mode or scale, wrong shapes, values not finite, noise not positive, alpha < 0.
+
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    if not (np.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
+    reduced = reduce_kernel(kernel)
+    signals = check_signals(signals, reduced.n_encodings)
+    if len(signals) == 0:
+        raise ValueError("signals hold no voxel")
+    noise_std = np.asarray(noise_std, dtype=float)
+    if noise_std.ndim > 1 or (noise_std.ndim == 1 and len(noise_std) != len(signals)):
+        raise ValueError(f"noise_std must be a number or (n_voxels,) = ({len(signals)},), got shape {noise_std.shape}")
+    if not (np.isfinite(noise_std).all() and (noise_std > 0).all()):
+        raise ValueError(f"noise_std must be finite and > 0 everywhere, lowest is {noise_std.min()}")
+    compressed, outside = reduced.compress(signals)
+    energy = outside + np.einsum("nk,nk->n", compressed, compressed)
+    units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
+    variances = np.broadcast_to(noise_std, len(signals)) ** 2
+    constant = -0.5 * energy / variances - 0.5 * reduced.n_encodings * np.log(2 * np.pi * variances)
+    return Problem(
+        reduced, compressed / units[:, None], variances / units**2, units, constant, reduced.n_encodings,
+        float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads,
+    )  # fmt: skip
+
+
+def _voxel_units(signals, energy):
+    """Unit of each voxel: its 2-norm, such that the strongest mean signal of the image is about 1."""
+    norms = np.sqrt(energy)
+    if not (norms > 0).any():
+        raise ValueError("signals are zero everywhere")
+    typical = np.median(norms[norms > 0])
+    strongest = np.abs(np.mean(signals, axis=0, dtype=float)).max()
+    return np.where(norms > 0, norms, typical) * (strongest / typical if strongest > 0 else 1.0)
+
+
+def fit_inspect(
+    signals, kernel, noise_std, n_clusters, alpha=0.01, mode="exact", seed=0, scale="fixed", n_starts=20, max_steps=500,
+    n_threads=None,
+):  # fmt: skip
+    """Clusters of voxels with a spectrum each, by expectation-maximisation (paper 1, Eqs. 5-16).
+
+    Parameters
+    ----------
+    signals : (n_voxels, n_encodings) array
+        With ``scale="fixed"`` normalised such that S0 is about 1 in every voxel.
+    kernel : (n_encodings, n_bins) array or ReducedKernel
+    noise_std : float or (n_voxels,) array
+        sigma_n [signal units].
+    n_clusters : int
+        M.
+    alpha : float
+        Weight of the spectra's 2-norm (paper 1, Eq. 16).
+    mode : str
+        ``exact``: means weighted by w/sigma2 and alpha_m = alpha / sum(w/sigma2), so that the
+        penalised log-likelihood, l - alpha/2 sum ||F_m||2, never falls; ``paper``: Eqs. 13, 15
+        and 16 as printed.
+    seed : int or numpy.random.Generator
+        For the starts.
+    scale : str
+        ``fixed``: none; ``profiled``: every voxel has its own S0, with a normal prior around
+        the image's, integrated out. Never divide by a noisy b=0 volume instead.
+    n_starts : int
+        Short runs on at most 4000 voxels, of which the best continues.
+    max_steps : int
+    n_threads : int, optional
+        Default: the cores available, or OMP_NUM_THREADS. The result does not depend on it.
+
+    Returns
+    -------
+    InspectResult
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, values not finite, noise not positive, more clusters than voxels.
+
+    """
+    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads)
+    return fit_problem(problem, n_clusters, np.random.default_rng(seed), n_starts, max_steps)
+
+
+def fit_problem(problem, n_clusters, rng, n_starts=20, max_steps=500):
+    """``fit_inspect`` on a problem compressed already."""
+    n_voxels = len(problem.signals)
+    if not 1 <= n_clusters <= n_voxels:
+        raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {n_clusters}")
+    with single_threaded_blas():
+        state = best_start(problem, n_clusters, rng, n_starts)
+        trace, converged = run_em(problem, state, max_steps)
+        return _finish(problem, state, trace, converged)
+
+
+def best_start(problem, n_clusters, rng, n_starts):
+    """Small EM: short runs on some voxels from spread-out seeds; the one with the best penalised likelihood."""
+    n_voxels = len(problem.signals)
+    if n_voxels > START_VOXELS:
+        problem = problem.take(np.sort(rng.choice(n_voxels, START_VOXELS, replace=False)))
+    best, best_value = None, -np.inf
+    for _ in range(n_starts):
+        state = seeded_state(problem, n_clusters, rng)
+        trace, _ = run_em(problem, state, START_STEPS)
+        if trace[-1] > best_value:
+            best, best_value = state, trace[-1]
+    return best
+
+
+def seeded_state(problem, n_clusters, rng):
+    """Parameters from seeds far apart (squared-distance sampling) and the voxels nearest to each."""
+    signals, variances = problem.signals, problem.variances
+    n_voxels = len(signals)
+    chosen = [int(rng.integers(n_voxels))]
+    nearest = _distance(signals, signals[chosen[0]]) / variances
+    owner = np.zeros(n_voxels, int)
+    for m in range(1, n_clusters):
+        total = nearest.sum()
+        new = int(rng.choice(n_voxels, p=nearest / total)) if total > 0 else int(rng.integers(n_voxels))
+        distance = _distance(signals, signals[new]) / variances
+        owner = np.where(distance < nearest, m, owner)
+        nearest = np.minimum(nearest, distance)
+        chosen.append(new)
+    responsibilities = np.zeros((n_voxels, n_clusters))
+    responsibilities[np.arange(n_voxels), owner] = 1.0
+    return state_from_responsibilities(problem, responsibilities)
+
+
+def _distance(signals, point):
+    """Squared distance of every voxel to one point."""
+    return np.einsum("nk,nk->n", signals - point, signals - point)
+
+
+def empty_state(problem, n_clusters):
+    """Parameters before the first step."""
+    n_bins, n_ranks = problem.reduced.columns.shape
+    return State(
+        np.full(n_clusters, 1.0 / n_clusters),
+        np.zeros((n_clusters, n_bins)),
+        np.zeros((n_clusters, n_ranks)),
+        np.zeros((n_clusters, n_ranks)),
+        np.zeros(n_clusters),
+    )
+
+
+def state_from_responsibilities(problem, responsibilities):
+    """One M-step from given responsibilities (voxel scales 1)."""
+    state = empty_state(problem, responsibilities.shape[1])
+    shares = responsibilities / problem.variances[:, None] if problem.mode == "exact" else responsibilities
+    m_step(problem, state, responsibilities.sum(axis=0), shares.sum(axis=0), shares.T @ problem.signals)
+    return state
+
+
+def e_step(problem, state):
+    """Log-likelihood (Eq. 8) and the sums that the M-step needs (Eqs. 11, 13, 15).
+
+    Returns
+    -------
+    log_likelihood : float
+    probs_sum, weights : (n_clusters,) arrays
+        sum w, and sum w a2 / sigma2 (``paper``: without sigma).
+    sums : (n_clusters, n_ranks) array
+        sum w a s / sigma2 (``paper``: without sigma).
+
+    """
+    n_voxels, n_ranks = problem.signals.shape
+    n_clusters = len(state.probs)
+    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
+    n_blocks = -(-n_voxels // BLOCK)
+    probs, weights = np.empty((n_blocks, n_clusters)), np.empty((n_blocks, n_clusters))
+    sums = np.empty((n_blocks, n_clusters, n_ranks))
+
+    def work(start, stop):
+        block = start // BLOCK
+        return e_step_block(
+            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
+            problem.scale_variance, problem.mode == "exact", probs[block], weights[block], sums[block],
+        )  # fmt: skip
+
+    gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    return float(np.sum(gains) + problem.constant.sum()), probs.sum(axis=0), weights.sum(axis=0), sums.sum(axis=0)
+
+
+def cluster_alphas(problem, weights):
+    """alpha_m: alpha / sum(w/sigma2) in ``exact`` mode, alpha in ``paper`` mode."""
+    if problem.mode == "paper":
+        return np.full(len(weights), problem.alpha)
+    return problem.alpha / np.maximum(weights, 1e-300)
+
+
+def m_step(problem, state, probs_sum, weights, sums):
+    """Update cluster probabilities (Eq. 13) and spectra (Eqs. 15-16), in place."""
+    state.probs = probs_sum / probs_sum.sum()
+    m_step_spectra(
+        problem.reduced.columns, weights, sums, cluster_alphas(problem, weights),
+        float(problem.reduced.singular_values[0] ** 2), state.spectra, state.duals, state.means, state.norms,
+    )  # fmt: skip
+
+
+def run_em(problem, state, max_steps):
+    """EM from a state, in place, until a step gains less than the tolerance.
+
+    Returns
+    -------
+    trace : (n_steps + 1,) array
+        Penalised log-likelihood.
+    converged : bool
+
+    """
+    trace = []
+    tolerance = TOLERANCE * len(problem.signals)
+    for _ in range(max_steps + 1):
+        log_likelihood, *sums = e_step(problem, state)
+        trace.append(log_likelihood - 0.5 * problem.alpha * float((state.spectra**2).sum()))
+        if len(trace) > 1 and abs(trace[-1] - trace[-2]) < tolerance:
+            return np.array(trace), True
+        if len(trace) <= max_steps:
+            m_step(problem, state, *sums)
+    return np.array(trace), False
+
+
+def effective_parameters(problem, state, weights):
+    """M - 1 + sum_m tr[K_A (K_A'K_A + alpha_m I)^-1 K_A'], A the bins in use of cluster m."""
+    total = len(state.probs) - 1.0
+    for spectrum, alpha in zip(state.spectra, cluster_alphas(problem, weights), strict=True):
+        used = problem.reduced.columns[spectrum > 0]
+        if len(used):
+            values = np.linalg.svd(used, compute_uv=False) ** 2
+            values = values[values > 1e-14 * values[0]]
+            total += float((values / (values + alpha)).sum())
+    return total
+
+
+def _finish(problem, state, trace, converged):
+    """Responsibilities, criteria, units and order of the clusters."""
+    log_likelihood, _, weights, _ = e_step(problem, state)
+    n_voxels, n_clusters = len(problem.signals), len(state.probs)
+    free_scale = problem.scale_variance > 0
+    totals = state.spectra.sum(axis=1)
+    responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
+    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
+
+    def work(start, stop):
+        responsibilities_block(
+            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
+            problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
+        )  # fmt: skip
+
+    for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    n_parameters = effective_parameters(problem, state, weights)
+    n_data = n_voxels * problem.n_encodings
+    spectra = state.spectra / np.where(totals > 0, totals, 1.0)[:, None] if free_scale else state.spectra.copy()
+    order = np.lexsort((-totals, -state.probs))
+    return InspectResult(
+        responsibilities=responsibilities[:, order],
+        cluster_probs=state.probs[order],
+        spectra=spectra[order],
+        scale=scales * problem.units if free_scale else np.ones(n_voxels),
+        log_likelihood=log_likelihood,
+        n_parameters=n_parameters,
+        bic=n_parameters * np.log(n_data) - 2 * log_likelihood,
+        aic=2 * n_parameters - 2 * log_likelihood,
+        n_steps=len(trace) - 1,
+        converged=converged,
+        trace=trace,
+        mode=problem.mode,
+    )

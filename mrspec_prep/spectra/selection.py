@@ -1,0 +1,75 @@
+"""Number of clusters by information criteria."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrspec_prep.spectra.inspect_em import InspectResult, fit_problem, make_problem
+
+CRITERIA = ("bic", "aic")
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Fits over a range of cluster numbers.
+
+    Attributes
+    ----------
+    table : dict of str to array
+        Equally long: ``n_clusters``, ``log_likelihood``, ``n_parameters``, ``bic``, ``aic``,
+        ``n_steps``, ``converged``.
+    best : int
+        Number of clusters with the least value of the criterion.
+    criterion : str
+        ``bic`` or ``aic``.
+    fits : dict of int to InspectResult
+
+    """
+
+    table: dict[str, np.ndarray]
+    best: int
+    criterion: str
+    fits: dict[int, InspectResult]
+
+
+def select_n_clusters(
+    signals, kernel, noise_std, candidates=range(2, 11), alpha=0.01, seed=0, mode="exact", scale="fixed",
+    criterion="bic", n_starts=20, max_steps=500, n_threads=None,
+):  # fmt: skip
+    """Fit InSpect for each number of clusters and choose by BIC or AIC.
+
+    BIC = k ln n - 2 l with n = n_voxels x n_encodings and k = M - 1 + effective degrees of
+    freedom of the spectra; AIC = 2 k - 2 l. Each number has its own random stream, so a
+    fit does not depend on which others are tried.
+
+    Parameters
+    ----------
+    signals, kernel, noise_std, alpha, mode, scale, n_starts, max_steps, n_threads
+        As for ``fit_inspect``.
+    candidates : iterable of int
+        Numbers of clusters to fit; those above the number of voxels are left out.
+    seed : int
+    criterion : str
+        ``bic`` or ``aic``.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        No candidate, an unknown criterion, or what ``fit_inspect`` raises.
+
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
+    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads)
+    numbers = sorted({int(m) for m in candidates if m <= len(problem.signals)})
+    if not numbers or numbers[0] < 1:
+        raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, got {list(candidates)}")
+    fits = {m: fit_problem(problem, m, np.random.default_rng([seed, m]), n_starts, max_steps) for m in numbers}
+    names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged")
+    table = {"n_clusters": np.array(numbers)}
+    table.update({name: np.array([getattr(fits[m], name) for m in numbers]) for name in names})
+    return Selection(table, numbers[int(np.argmin(table[criterion]))], criterion, fits)
