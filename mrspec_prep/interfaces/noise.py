@@ -18,9 +18,8 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.spectra import estimate_noise
-from mrspec_prep.spectra.noise import noise_mppca
-
-ENOUGH_REPEATS = 4  # below this the spread of the repeats says too little: ``auto`` takes the residual
+from mrspec_prep.spectra.image_noise import noise_mppca
+from mrspec_prep.spectra.noise import ENOUGH_REPEATS
 
 
 class _NoiseInputSpec(ComputeInputSpec):
@@ -48,9 +47,9 @@ class EstimateNoise(SimpleInterface):
         series = read_series(self.inputs.series)
         signals = np.load(self.inputs.signals)
         method = self.inputs.method
-        n_repeats = len(series.encodings.reference())
+        n_repeats = repeats_of(series.encodings)
         if method == "auto":
-            method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS else "residual"
+            method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS - 1 else "residual"
         notes = {"method": str(method), "n_repeats": n_repeats}
         if self.inputs.noise_map:
             noise = load_map(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
@@ -71,7 +70,7 @@ class EstimateNoise(SimpleInterface):
             with within_threads(self.inputs.num_threads):
                 estimate = estimate_noise(signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha)
             noise = estimate.noise_std
-            notes |= {"degrees_of_freedom": estimate.degrees_of_freedom, "note": estimate.note}
+            notes |= {"degrees_of_freedom": float(np.median(estimate.degrees_of_freedom)), "note": estimate.note}
         reference = signals[:, series.encodings.reference()].mean(axis=1)
         notes["snr"] = float(np.median(reference / noise))
         out = Path(runtime.cwd)
@@ -80,3 +79,10 @@ class EstimateNoise(SimpleInterface):
         self._results["noise"] = str(out / "noise.npy")
         self._results["notes"] = str(out / "noise.json")
         return runtime
+
+
+def repeats_of(encodings):
+    """Unweighted volumes beyond the first of their encoding: the degrees of freedom of their spread."""
+    group_of, _ = encodings.groups()
+    counts = np.bincount(group_of[encodings.is_b0()])
+    return int((counts[counts > 0] - 1).sum())
