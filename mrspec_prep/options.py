@@ -7,6 +7,7 @@ every room may read it.
 import difflib
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -24,8 +25,8 @@ def _choice(section, key, value, allowed):
 
 
 def _number(section, key, value, low=None, low_open=False):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise OptionsError(f"{section}.{key} must be a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise OptionsError(f"{section}.{key} must be a finite number, got {value!r}")
     if low is not None and (value <= low if low_open else value < low):
         raise OptionsError(f"{section}.{key} must be {'>' if low_open else '>='} {low}, got {value}")
 
@@ -33,6 +34,17 @@ def _number(section, key, value, low=None, low_open=False):
 def _integer(section, key, value, low):
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise OptionsError(f"{section}.{key} must be a whole number >= {low}, got {value!r}")
+
+
+def _bounds(section, key, value, low=-math.inf):
+    """Refuse what is not two finite numbers, low < value[0] < value[1]."""
+    numbers = isinstance(value, (tuple, list)) and all(
+        isinstance(end, (int, float)) and not isinstance(end, bool) and math.isfinite(end) for end in value
+    )
+    if not numbers or len(value) != 2 or not low < value[0] < value[1]:
+        shown = list(value) if isinstance(value, (tuple, list)) else value
+        positive = "" if low < 0 else f", {low} < low < high"
+        raise OptionsError(f"{section}.{key} must be two bounds [low, high]{positive}, got {shown!r}")
 
 
 @dataclass(frozen=True)
@@ -104,11 +116,12 @@ class KernelOptions:
     def __post_init__(self):
         _choice("kernel", "spacing", self.spacing, ("log", "linear"))
         _choice("kernel", "polarity", self.polarity, ("auto", "magnitude", "signed"))
+        if not isinstance(self.points, (tuple, list)):
+            raise OptionsError(f"kernel.points must be a list, one number per axis, got {self.points!r}")
         for point in self.points:
             _integer("kernel", "points", point, 2)
         for key, bounds in self.bounds.items():
-            if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
-                raise OptionsError(f"kernel.{key} must be two bounds, 0 < low < high, got {list(bounds)}")
+            _bounds("kernel", key, bounds, low=0)
 
     @property
     def bounds(self):
@@ -129,13 +142,16 @@ class NNLSOptions:
     def __post_init__(self):
         _number("nnls", "alpha", self.alpha, 0)
         _number("nnls", "tolerance", self.tolerance, 0, low_open=True)
+        if not isinstance(self.regions, Mapping):
+            raise OptionsError(f"nnls.regions must be a table of regions, got {self.regions!r}")
         for name, box in self.regions.items():
             if not re.fullmatch(r"[a-zA-Z0-9]+", name):
                 raise OptionsError(f"nnls.regions: a region's name is letters and digits only (BIDS), got {name!r}")
+            if not isinstance(box, Mapping):
+                raise OptionsError(f"nnls.regions.{name} must be a table of axis = [low, high], got {box!r}")
             for axis, bounds in box.items():
                 _choice(f"nnls.regions.{name}", "axis", axis, ("diffusivity", "t2", "t2star", "t1", "kurtosis"))
-                if len(bounds) != 2 or not bounds[0] < bounds[1]:
-                    raise OptionsError(f"nnls.regions.{name}.{axis} must be [low, high], got {bounds!r}")
+                _bounds(f"nnls.regions.{name}", axis, bounds)
 
 
 @dataclass(frozen=True)
@@ -223,12 +239,12 @@ class Options:
     def to_toml(self):
         """Text of a workflow file that makes these options again."""
         plain = self.to_dict()
-        lines = [f"description = {json.dumps(plain.pop('description'))}"]
+        lines = [f"description = {_toml(plain.pop('description'))}"]
         for section, content in plain.items():
             regions = content.pop("regions", {})
-            lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in content.items()]
+            lines += ["", f"[{section}]"] + [f"{key} = {_toml(value)}" for key, value in content.items()]
             for name, box in regions.items():
-                lines += ["", f"[{section}.regions.{name}]"] + [f"{axis} = {json.dumps(b)}" for axis, b in box.items()]
+                lines += ["", f"[{section}.regions.{name}]"] + [f"{axis} = {_toml(b)}" for axis, b in box.items()]
         return "\n".join(lines) + "\n"
 
     def hash(self):
@@ -280,6 +296,11 @@ def _read_toml(path):
     except OptionsError as error:
         raise OptionsError(f"{path}: {error}") from error
     return values
+
+
+def _toml(value):
+    """Text of a plain value: JSON is TOML here, but for its escapes beyond 16 bits and the delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _frozen(value):

@@ -37,10 +37,10 @@ class Encodings:
 
     def __post_init__(self):
         given = {name: getattr(self, name) for name in AXES if getattr(self, name) is not None}
+        if not given:
+            raise ValueError(f"Encodings needs at least one of {', '.join(AXES)}")
         if self.direction is not None:
             given["direction"] = self.direction
-        if not given:
-            raise ValueError("Encodings needs at least one of bvalue, echo_time, inversion_time")
         lengths = {name: len(value) for name, value in given.items() if np.ndim(value) > 0}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Encodings of different length: {lengths}; one value per volume is needed")
@@ -79,9 +79,8 @@ class Encodings:
 
     def take(self, index):
         """Encodings of a subset or reordering of the volumes (any numpy index)."""
-        return Encodings(
-            **{f.name: (v if v is None else v[index]) for f in fields(self) for v in [getattr(self, f.name)]}
-        )
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Encodings(**{name: None if values is None else values[index] for name, values in given.items()})
 
     def varying(self, rtol=1e-3):
         """Names among bvalue, echo_time, inversion_time that take more than one value."""

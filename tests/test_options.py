@@ -1,0 +1,177 @@
+import tomllib
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from mrspec_prep.options import (
+    InspectOptions,
+    KernelOptions,
+    MaskOptions,
+    NNLSOptions,
+    NoiseOptions,
+    Options,
+    OptionsError,
+    SelectOptions,
+    load_options,
+)
+
+FULL = Options(
+    description='Placenta, "ZEBRA" \\ µm²/ms \U0001f9e0 \x7f \t',
+    select=SelectOptions(datatype="dwi", suffix="dwi"),
+    mask=MaskOptions(source="masks/sub-{subject}_mask.nii.gz"),
+    noise=NoiseOptions(method=12.5),
+    kernel=KernelOptions(name="adc-t2star", points=(30, 40), diffusivity=(0.1, 300.0), t2star=(5.0, 500.0)),
+    nnls=NNLSOptions(alpha=1e-4, regions={"core": {"t2star": (80.0, 200.0), "diffusivity": (0.1, 5.0)}}),
+    inspect=InspectOptions(n_clusters=4, mode="paper", scale="fixed", criterion="aic"),
+)
+
+
+@pytest.mark.parametrize("options", [Options(), FULL], ids=["defaults", "full"])
+def test_toml_round_trip(options, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(options.to_toml(), encoding="utf-8")
+    again = load_options(path)
+    assert again == options
+    assert again.hash() == options.hash()
+    assert Options.from_dict(options.to_dict()) == options
+
+
+def test_hash_changes_with_any_setting_and_only_then():
+    hashes = {
+        Options().hash(),
+        FULL.hash(),
+        Options(nnls=NNLSOptions(alpha=0.02)).hash(),
+        Options(inspect=InspectOptions(max_steps=501)).hash(),
+        Options(nnls=NNLSOptions(regions={"core": {"t2": (1.0, 2.0)}})).hash(),
+        Options(description="x").hash(),
+    }
+    assert len(hashes) == 6
+    assert Options().hash() == Options().hash()
+    assert all(len(value) == 12 and int(value, 16) >= 0 for value in hashes)
+
+
+def test_settings_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        FULL.nnls.alpha = 1.0
+
+
+def test_candidates():
+    assert InspectOptions(n_clusters=(2, 4)).candidates == (2, 3, 4)
+    assert InspectOptions(n_clusters=7).candidates == (7,)
+
+
+def test_bounds_are_those_given_by_hand():
+    assert KernelOptions().bounds == {}
+    assert FULL.kernel.bounds == {"diffusivity": (0.1, 300.0), "t2star": (5.0, 500.0)}
+
+
+@pytest.mark.parametrize("method", ["auto", "b0-repeats", "residual", "mppca", "sigma/sub-{subject}.nii.gz"])
+def test_noise_methods(method):
+    assert NoiseOptions(method=method).method == method
+
+
+@pytest.mark.parametrize("method", [20, 20.0, "20"])
+def test_noise_number(method):
+    assert NoiseOptions(method=method).method == 20.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[nnsl]\nalpha = 1", r"unknown section \[nnsl\]; did you mean nnls\?"),
+        ("[nnls]\nalhpa = 1", r"unknown key nnls.alhpa; did you mean alpha\?"),
+        ("[inspect]\nzzz = 1", "unknown key inspect.zzz; known: alpha, criterion"),
+        ("nnls = 3", r"\[nnls\] must be a section"),
+        ("[nnls]\nalpha = -1", "nnls.alpha must be >= 0, got -1"),
+        ("[nnls]\nalpha = nan", "nnls.alpha must be a finite number"),
+        ("[nnls]\nalpha = inf", "nnls.alpha must be a finite number"),
+        ("[nnls]\nalpha = true", "nnls.alpha must be a finite number"),
+        ('[nnls]\nalpha = "1"', "nnls.alpha must be a finite number"),
+        ("[nnls]\ntolerance = 0.0", "nnls.tolerance must be > 0"),
+        ("[nnls]\nregions = 3", "nnls.regions"),
+        ("[nnls]\nregions = {core = 3}", "nnls.regions.core"),
+        ("[nnls]\nregions = {core = {t3 = [1, 2]}}", "nnls.regions.core.axis must be one of .*, got 't3'"),
+        ("[nnls]\nregions = {core = {t2 = [2, 1]}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
+        ("[nnls]\nregions = {core = {t2 = 2}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
+        ("[nnls.regions.not_bids]\nt2 = [1, 2]", "letters and digits"),
+        ('[kernel]\nspacing = "cubic"', "kernel.spacing must be one of log, linear"),
+        ("[kernel]\npoints = [50, 1]", "kernel.points must be a whole number >= 2"),
+        ("[kernel]\npoints = 50", "kernel.points must be a list"),
+        ("[kernel]\nt2 = [500, 5]", "kernel.t2 must be two bounds"),
+        ("[kernel]\nt2 = [5]", "kernel.t2 must be two bounds"),
+        ("[kernel]\nt2 = 5", "kernel.t2 must be two bounds"),
+        ('[kernel]\nt2 = ["a", "b"]', "kernel.t2 must be two bounds"),
+        ('[noise]\nmethod = "b0repeats"', "noise.method must be one of auto, b0-repeats"),
+        ("[noise]\nmethod = 0", "noise.method must be > 0"),
+        ('[noise]\nmethod = "inf"', "noise.method must be a finite number"),
+        ("[noise]\nmethod = [1, 2]", "noise.method must be a finite number"),
+        ('[mask]\nsource = ""', "mask.source must be"),
+        ('[select]\ndatatype = "func"', "select.datatype must be one of auto, dwi, anat, got 'func'"),
+        ("[inspect]\nn_clusters = 0", "inspect.n_clusters must be a whole number >= 1"),
+        ("[inspect]\nn_clusters = [10, 2]", "inspect.n_clusters must be a number or"),
+        ("[inspect]\nn_clusters = [2, 3, 4]", "inspect.n_clusters must be a number or"),
+        ("[inspect]\nn_clusters = 2.5", "inspect.n_clusters must be a whole number"),
+        ("[inspect]\nn_clusters = true", "inspect.n_clusters must be a whole number"),
+        ('[inspect]\nn_clusters = ["a", "b"]', "inspect.n_clusters must be a whole number"),
+        ("[nnls", "is not a TOML file"),
+    ],
+)
+def test_wrong_files_are_refused_by_file_key_and_value(tmp_path, text, message):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(OptionsError, match=message) as raised:
+        load_options(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.fixture
+def empty(tmp_path):
+    path = tmp_path / "empty.toml"
+    path.write_text("", encoding="utf-8")
+    return path
+
+
+def test_an_empty_file_is_the_defaults(empty):
+    assert load_options(empty) == Options()
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("inspect.n_clusters=4", "inspect", "n_clusters", 4),
+        ("inspect.n_clusters=[2, 5]", "inspect", "n_clusters", (2, 5)),
+        ("nnls.alpha = 1e-3", "nnls", "alpha", 1e-3),
+        ("noise.method=residual", "noise", "method", "residual"),
+        ('noise.method="residual"', "noise", "method", "residual"),
+        ("noise.method=12", "noise", "method", 12.0),
+        ("mask.source=m/sub-{subject}=x.nii.gz", "mask", "source", "m/sub-{subject}=x.nii.gz"),
+        ("nnls.regions.core.t2=[1.0, 2.0]", "nnls", "regions", {"core": {"t2": (1.0, 2.0)}}),
+    ],
+)
+def test_override(empty, override, section, key, value):
+    assert getattr(getattr(load_options(empty, [override]), section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inspect.n_cluster=4", "did you mean n_clusters"),
+        ("inspect.n_clusters", "needs section.key=value"),
+        ("n_clusters=4", "needs section.key=value"),
+        ("inspect..n_clusters=4", "needs section.key=value"),
+        ("nnls.alpha.x=4", "nnls.alpha"),
+        ("nnls.alpha=lots", "must be a finite number, got 'lots'"),
+    ],
+)
+def test_wrong_override_is_refused_by_its_own_words(empty, override, message):
+    with pytest.raises(OptionsError, match=message) as raised:
+        load_options(empty, [override])
+    assert override in str(raised.value)
+
+
+def test_last_override_wins(empty):
+    assert load_options(empty, ["nnls.alpha=1", "nnls.alpha=2"]).nnls.alpha == 2
+
+
+def test_defaults_in_toml_are_plain_toml():
+    assert tomllib.loads(Options().to_toml())["nnls"]["alpha"] == 0.01
