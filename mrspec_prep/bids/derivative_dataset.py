@@ -83,7 +83,6 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
         "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "License": "See the source dataset",
         "GeneratedBy": [{"Name": "mrspec_prep", "Version": __version__}],
         "SourceDatasets": [{"URL": link} for link in links.values()],
         "DatasetLinks": links,

@@ -60,6 +60,16 @@ class MapFile:
     metadata: dict
     key: str | None
 
+    def canonical(self):
+        """Same map with its axes flipped and swapped so that they run to the right, front and top."""
+        image = nib.as_closest_canonical(nib.Nifti1Image(_storable(self.data), self.affine))
+        return MapFile(np.asarray(image.dataobj), image.affine, self.metadata, self.key)
+
+    @property
+    def voxel_size(self):
+        """Edge lengths of a voxel along the three axes [mm]."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
 
 def write_map(path, values, roi, like, *, key, metadata):
     """Write one map and its sidecar, the sidecar first.
@@ -254,6 +264,7 @@ def _map_sidecar(key, entry, metadata):
         "EstimationAlgorithm": entry["algorithm"],
         "EstimationReference": references_of(entry["references"]),
         "SkullStripped": bool(entry.get("masked", True)),
+        "SpatialReference": metadata["Sources"][0] if metadata["Sources"] else "n/a",
         "SoftwareVersion": f"mrspec_prep {__version__}",
         "Device": "cpu",
     }
@@ -279,6 +290,11 @@ def _nifti_bytes(volume, source):
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as compressed:
         compressed.write(image.to_bytes())
     return stream.getvalue()
+
+
+def _storable(data):
+    """Data of a type that NIfTI has."""
+    return data.astype(np.uint8) if data.dtype == bool else data
 
 
 def _is_nifti(image):
