@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nipype import config as nipype_config
 
-from mrspec_prep.workflows.plugins import ResilientMultiProc
+from mrspec_prep.workflows.plugins import ResilientMultiProc, quiet_nipype
 
 LOGGER = logging.getLogger("mrspec_prep")
 POLL_SECONDS = 0.2
@@ -41,8 +41,7 @@ def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=Fals
         "logging": {"workflow_level": level, "interface_level": level, "utils_level": level},
         "monitoring": {"enabled": str(monitor).lower(), "sample_frequency": "0.5"},
     })  # fmt: skip
-    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(level)
+    quiet_nipype(level)
 
 
 def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
@@ -64,6 +63,7 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
     if plugin == "MultiProc":
         plugin_args.setdefault("mp_context", "forkserver")
         plugin_args.setdefault("raise_insufficient", False)
+        plugin_args.setdefault("log_level", logging.getLogger("nipype.workflow").level)
         runner = ResilientMultiProc(plugin_args=plugin_args)
     try:
         workflow.run(plugin=runner, plugin_args=plugin_args)

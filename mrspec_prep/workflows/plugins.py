@@ -1,11 +1,13 @@
 """Nipype's MultiProc, made to end when a worker is killed."""
 
+import logging
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from multiprocessing import get_context
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
+NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 WORKER_DIED = (
     "WorkerDied: the process computing this step was killed from outside, most often for lack of memory. "
     "Remedy: give more memory (--mem and the job's own limit) or fewer processes (--nprocs), then run the same "
@@ -13,13 +15,37 @@ WORKER_DIED = (
 )
 
 
+def quiet_nipype(level):
+    """Set the level of Nipype's own loggers in this process."""
+    for name in NIPYPE_LOGGERS:
+        logging.getLogger(name).setLevel(level)
+
+
+def _start_worker(folder, level):
+    process_initializer(folder)
+    quiet_nipype(level)
+
+
 class ResilientMultiProc(MultiProcPlugin):
     """MultiProc that reports a killed worker as the failure of the steps in flight.
 
     Nipype's own waits for ever for the result of a worker that was SIGKILLed (out of
     memory). Here the broken pool is replaced, the steps in flight fail with a cause, and
-    the other participants go on.
+    the other participants go on. Workers log at the level of ``plugin_args["log_level"]``.
     """
+
+    def __init__(self, plugin_args=None):
+        super().__init__(plugin_args=plugin_args)
+        self._renew_pool()
+
+    def _renew_pool(self):
+        self.pool.shutdown(wait=False)
+        self.pool = ProcessPoolExecutor(
+            max_workers=self.processors,
+            initializer=_start_worker,
+            initargs=(self._cwd, self.plugin_args.get("log_level", logging.ERROR)),
+            mp_context=get_context(self.plugin_args.get("mp_context")),
+        )
 
     def _async_callback(self, args):
         try:
@@ -36,13 +62,7 @@ class ResilientMultiProc(MultiProcPlugin):
             return super()._submit_job(node, updatehash=updatehash)
         except BrokenProcessPool:
             self._taskid -= 1
-            self.pool.shutdown(wait=False)
-            self.pool = ProcessPoolExecutor(
-                max_workers=self.processors,
-                initializer=process_initializer,
-                initargs=(self._cwd,),
-                mp_context=get_context(self.plugin_args.get("mp_context")),
-            )
+            self._renew_pool()
             return super()._submit_job(node, updatehash=updatehash)
 
     def _get_result(self, taskid):
