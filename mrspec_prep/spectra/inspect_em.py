@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.spectra.em_steps import e_step_block, m_step_spectra, responsibilities_block
+from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, m_step_spectra, responsibilities_block
 from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
 
 MODES = ("exact", "paper")
@@ -259,7 +259,8 @@ def state_from_responsibilities(problem, responsibilities):
     """One M-step from given responsibilities (voxel scales 1)."""
     state = empty_state(problem, responsibilities.shape[1])
     shares = responsibilities / problem.variances[:, None] if problem.mode == "exact" else responsibilities
-    m_step(problem, state, responsibilities.sum(axis=0), shares.sum(axis=0), shares.T @ problem.signals)
+    counts = responsibilities.sum(axis=0)
+    m_step(problem, state, np.stack([counts, counts, counts]), shares.sum(axis=0), shares.T @ problem.signals)
     return state
 
 
@@ -269,8 +270,10 @@ def e_step(problem, state):
     Returns
     -------
     log_likelihood : float
-    probs_sum, weights : (n_clusters,) arrays
-        sum w, and sum w a2 / sigma2 (``paper``: without sigma).
+    moments : (3, n_clusters) array
+        sum w, sum w a, sum w a2, with a the voxel scale (1 when fixed).
+    weights : (n_clusters,) array
+        sum w a2 / sigma2 (``paper``: without sigma).
     sums : (n_clusters, n_ranks) array
         sum w a s / sigma2 (``paper``: without sigma).
 
@@ -279,18 +282,18 @@ def e_step(problem, state):
     n_clusters = len(state.probs)
     log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
     n_blocks = -(-n_voxels // BLOCK)
-    probs, weights = np.empty((n_blocks, n_clusters)), np.empty((n_blocks, n_clusters))
+    moments, weights = np.empty((n_blocks, 3, n_clusters)), np.empty((n_blocks, n_clusters))
     sums = np.empty((n_blocks, n_clusters, n_ranks))
 
     def work(start, stop):
         block = start // BLOCK
         return e_step_block(
             problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
-            problem.scale_variance, problem.mode == "exact", probs[block], weights[block], sums[block],
+            problem.scale_variance, problem.mode == "exact", moments[block], weights[block], sums[block],
         )  # fmt: skip
 
     gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
-    return float(np.sum(gains) + problem.constant.sum()), probs.sum(axis=0), weights.sum(axis=0), sums.sum(axis=0)
+    return float(np.sum(gains) + problem.constant.sum()), moments.sum(axis=0), weights.sum(axis=0), sums.sum(axis=0)
 
 
 def cluster_alphas(problem, weights):
@@ -300,13 +303,21 @@ def cluster_alphas(problem, weights):
     return problem.alpha / np.maximum(weights, 1e-300)
 
 
-def m_step(problem, state, probs_sum, weights, sums):
+def m_step(problem, state, moments, weights, sums):
     """Update cluster probabilities (Eq. 13) and spectra (Eqs. 15-16), in place."""
-    state.probs = probs_sum / probs_sum.sum()
+    state.probs = moments[0] / moments[0].sum()
     m_step_spectra(
         problem.reduced.columns, weights, sums, cluster_alphas(problem, weights),
         float(problem.reduced.singular_values[0] ** 2), state.spectra, state.duals, state.means, state.norms,
     )  # fmt: skip
+    if problem.scale_variance > 0:
+        penalties = problem.alpha * (state.spectra**2).sum(axis=1)
+        for m in np.flatnonzero(moments[0] > 0):
+            factor = expanded_scale(*moments[:, m], problem.scale_variance, penalties[m])
+            state.spectra[m] *= factor
+            state.duals[m] *= factor
+            state.means[m] *= factor
+            state.norms[m] *= factor**2
 
 
 def run_em(problem, state, max_steps):
