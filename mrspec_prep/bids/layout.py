@@ -54,7 +54,7 @@ def split_name(path):
 
 def natural_key(text):
     """Sort key under which echo-2 comes before echo-10."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", str(text)) if part]
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", str(text)) if part]
 
 
 def list_participants(bids_dir):
@@ -243,7 +243,7 @@ def _walk(folder, above):
         identity = (here.st_dev, here.st_ino)
         if identity in above:
             raise InputError("symbolic links form a loop of folders", file=folder, remedy="remove this link")
-        entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+        entries = [entry for entry in folder.iterdir() if entry.is_dir()]
     except OSError as error:
         raise unreadable(Path(error.filename or folder), error) from error
     for entry in sorted(entries):
