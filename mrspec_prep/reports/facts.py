@@ -143,7 +143,8 @@ def _summed(known, varying):
     for name in varying:
         values = np.unique(known[name])
         listed = join([f"{v:g}" for v in values]) if len(values) <= 12 else f"{values[0]:g} to {values[-1]:g}"
-        rows.append([capital(next(c[4] for c in CONTRASTS if c[0] == name)), str(len(values)), f"{listed} {_unit(name)}"])
+        title = capital(next(c[4] for c in CONTRASTS if c[0] == name))
+        rows.append([title, str(len(values)), f"{listed} {_unit(name)}"])
     n = len(next(iter(known.values())))
     rows.append(["All", number(n), count(n, "volume")])
     return {"headers": ["contrast", "values", "which"], "rows": rows}

@@ -7,7 +7,7 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
 from mrspec_prep.reports.verdict import noise_method
-from mrspec_prep.reports.words import count, join, number
+from mrspec_prep.reports.words import capital, count, join, number
 
 CITATION = re.compile(r"\[(@[\w;@ ]+)\]")
 
@@ -35,10 +35,23 @@ def methods_facts(series, words):
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def compose(facts, words):
-    """Sentences whose fields are all known and whose needs are all true, as one text with ``[@key]`` citations."""
+def compose(facts, words, own=True):
+    """Sentences whose fields are all known and whose needs are all true, as one text with ``[@key]`` citations.
+
+    Parameters
+    ----------
+    facts : dict
+        Of ``methods_facts``.
+    words : dict
+        Content of ``data/report.toml``.
+    own : bool
+        With what holds of this participant alone, such as the number of voxels.
+
+    """
     used = []
     for sentence in words["methods"]["sentences"]:
+        if sentence.get("own") and not own:
+            continue
         fields = {name for _, name, _, _ in string.Formatter().parse(sentence["text"]) if name}
         if fields <= set(facts) and all(facts.get(need) for need in sentence["needs"]):
             used.append(sentence["text"].format_map(facts))
@@ -92,7 +105,7 @@ def _acquisition_facts(series):
     images = len(set(columns["file"].tolist())) if "file" in columns else None
     seed = about.get("Seed")
     return {
-        "n_images": _capital(count(images, "image")) if images else None,
+        "n_images": capital(count(images, "image")) if images else None,
         "several_images": bool(images and images > 1),
         "one_image": images == 1,
         "n_volumes": number(n),
@@ -154,6 +167,7 @@ def _cluster_facts(series):
         "n_clusters_number": number(len(series.clusters)),
         "low": number(min(tried)) if several else None,
         "high": number(max(tried)) if several else None,
+        "n_clusters_chosen": several,
         "chosen_by_bic": several and chosen_by == "bic",
         "chosen_by_aic": several and chosen_by == "aic",
         "n_clusters_fixed": not several,
@@ -168,7 +182,3 @@ def _plain(text):
     for code, letter in _ACCENTS.items():
         text = text.replace(code, letter)
     return text.replace("{", "").replace("}", "")
-
-
-def _capital(text):
-    return text[:1].upper() + text[1:]

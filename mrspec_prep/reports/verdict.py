@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
-from mrspec_prep.reports.words import count, join, kernel_in_words, number
+from mrspec_prep.reports.words import capital, count, join, kernel_in_words, number
 
 GOOD, CAUTION, PROBLEM = "good", "caution", "problem"
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
@@ -65,7 +65,7 @@ def judge(series, words, crashed=False):
     remarks = [remark for part in parts for remark in part(series, texts)]
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
-        failed = Remark(texts["failed"].format(steps=_sentence_start(join(missing))), PROBLEM, texts["look_errors"])
+        failed = Remark(texts["failed"].format(steps=capital(join(missing))), PROBLEM, texts["look_errors"])
         remarks.append(failed)
     elif crashed:
         remarks.append(Remark("", CAUTION, texts["look_errors"]))
@@ -175,7 +175,7 @@ def _clustering(series, texts):
     small = [str(c.get("cluster", i + 1)) for i, c in enumerate(series.clusters) if c.get("weight", 1) < FEW]
     if small:
         named = f"cluster {small[0]} holds" if len(small) == 1 else f"clusters {join(small)} each hold"
-        yield Remark(_capital(texts["small_cluster"].format(clusters=named)))
+        yield Remark(capital(texts["small_cluster"].format(clusters=named)))
 
 
 def _gaps(series, texts):
@@ -214,10 +214,3 @@ def _converged(series, chosen):
 
 def _n_volumes(series):
     return len(next(iter(series.columns.values()), ()))
-
-
-def _capital(text):
-    return text[:1].upper() + text[1:]
-
-
-_sentence_start = _capital
