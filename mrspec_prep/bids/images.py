@@ -38,16 +38,16 @@ def load_reference(series):
 
 
 def _volumes(series, wanted):
-    """(encoding, volume) of the wanted encodings, file by file; a file is read no further than needed."""
+    """(encoding, volume) of the wanted encodings, file by file; a file is not read to its end unless needed."""
     for number, path in enumerate(series.images):
         here = {int(v): e for e, (f, v) in enumerate(series.volumes) if f == number and e in wanted}
         if not here:
             continue
         for index, volume in enumerate(iterate_volumes(path)):
+            if index > max(here):
+                break
             if index in here:
                 yield here[index], volume
-            if index == max(here):
-                break
 
 
 def load_signals(series, roi):
@@ -238,12 +238,14 @@ def _masks_by_pattern(series, pattern):
         text = pattern.format(subject=series.subject, session=series.session or "")
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(
-            "the mask pattern cannot be filled in", file=pattern, remedy="use only {subject} and {session}"
+            "the file name pattern cannot be filled in", file=pattern, remedy="use only {subject} and {session}"
         ) from error
     path = Path(text).expanduser()
     found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
     if not found:
-        raise InputError("no mask of this name", file=text, remedy="correct --mask, or use --mask automatic")
+        raise InputError(
+            "no file of this name", file=text, remedy="correct the pattern of --mask or --noise, or use automatic ones"
+        )
     return found
 
 
@@ -273,7 +275,8 @@ def load_mask(paths, series):
         check_same_grid(path, grid, series.images[0], first)
         if grid.n_volumes != 1:
             raise InputError("a mask must hold one volume", file=path, value=grid.n_volumes, remedy="split it")
-        mask = next(iterate_volumes(path)) > 0
+        (volume,) = iterate_volumes(path)
+        mask = volume > 0
         if not mask.any():
             raise InputError("the mask is empty", file=path, remedy="draw it again, or use --mask automatic")
         roi &= mask

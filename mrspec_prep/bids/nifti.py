@@ -1,5 +1,6 @@
 """NIfTI files: headers that can be believed, grids, and volumes read as a stream."""
 
+import gzip
 import os
 import struct
 import zlib
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
@@ -75,7 +75,7 @@ def open_image(path):
 def _damaged(path, error):
     if isinstance(error, PermissionError):
         return unreadable(path, error)
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    reason = " ".join(str(error).replace(str(path), path.name).split())[:160] or type(error).__name__
     return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
 
 
@@ -118,12 +118,17 @@ def _gzip_content(path, size, promised):
         return promised
     held = 0
     try:
-        with ImageOpener(str(path), "rb") as stream:
+        with _open_content(path) as stream:
             while held < promised and (content := stream.read(CHUNK)):
                 held += len(content)
     except BROKEN:
         return held
     return held
+
+
+def _open_content(path):
+    """Stream of the unpacked bytes of a file; always Python's own gzip, which verifies the check sum."""
+    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
 def read_grid(path):
@@ -154,13 +159,15 @@ def iterate_volumes(path):
     dtype, proxy = image.get_data_dtype(), image.dataobj
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     try:
-        with ImageOpener(str(path), "rb") as stream:
+        with _open_content(path) as stream:
             stream.seek(proxy.offset)
             for volume in range(n_volumes):
                 content = stream.read(n_bytes)
                 if len(content) < n_bytes:
                     raise EOFError(f"the data end in volume {volume} of {n_volumes}")
                 yield _scaled(np.frombuffer(content, dtype).reshape(shape, order="F"), proxy)
+            while stream.read(CHUNK):
+                pass  # up to the check sum, which stands at the end of a gzip stream
     except BROKEN as error:
         if isinstance(error, InputError):
             raise
