@@ -283,6 +283,6 @@ def test_the_real_brain():
     signals = load_signals(series, roi).astype(float)
     b0, echo_time = series.encodings.is_b0(), series.encodings.echo_time
     short, long = (signals[:, b0 & (echo_time == te)].mean(axis=1) for te in (60, 91))
-    decays = (short > long) & (long > 0)
-    t2 = 31 / np.log(short[decays] / long[decays])
-    np.testing.assert_allclose(np.percentile(t2, [25, 50, 75]), [57, 69, 88], atol=3)
+    positive = (short > 0) & (long > 0)
+    t2 = 31 / np.log(short[positive] / long[positive])  # as the data's description: negative where noise makes it rise
+    np.testing.assert_allclose(np.percentile(t2, [25, 50, 75]), [57, 69, 88], atol=0.5)
