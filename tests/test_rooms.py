@@ -35,6 +35,8 @@ LIBRARIES = {
 
 def room_of(path):
     parts = path.relative_to(PACKAGE).parts
+    if parts == ("__main__.py",):
+        return "cli"  # python -m mrspec_prep
     return parts[0] if len(parts) > 1 else path.stem
 
 
