@@ -145,6 +145,8 @@ def read_json(path):
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"not valid JSON: {error.msg}", file=path, value=place, remedy="correct the file") from error
+    except RecursionError as error:
+        raise InputError("the JSON file is nested too deeply", file=path, remedy="correct the file") from error
     if not isinstance(content, dict):
         raise InputError(
             "the JSON file must hold an object", file=path, value=type(content).__name__, remedy="use {...}"

@@ -188,6 +188,8 @@ def _joined_repetition(group, inversion_time, notes):
         complete = all(part is not None for part in parts)
         return known if complete and group[0].name.datatype == "anat" else None
     times = _joined_axis(group, "repetition_time")
+    if times is None:
+        notes.append("No repetition time is given: full relaxation before each inversion is assumed.")
     if times is not None and (inversion_time > times * 1.001).any():
         volume = int(np.argmax(inversion_time - times))
         raise InputError(

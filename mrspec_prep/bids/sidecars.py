@@ -16,6 +16,7 @@ MS_PER_S = 1e3
 #: the largest value [s] that a sequence can have; above it milliseconds were written
 LONGEST = {"EchoTime": 1.0, "InversionTime": 20.0, "RepetitionTime": 100.0}
 SMALLEST_TOP_BVALUE = 10.0  # s/mm2: a series whose largest b lies below was written in ms/um2
+LARGEST_NUMBER = 1e300  # JSON may hold whole numbers that no float can
 UNIT_TOLERANCE = 0.05  # how far the length of a direction may be from 1
 
 
@@ -308,7 +309,7 @@ def _times(metadata, keys, kind, n_volumes):
 def _seconds(metadata, key, kind):
     value, where = metadata.values[key], metadata.where(key)
     items = value if isinstance(value, list) else [value]
-    if not items or any(isinstance(item, bool) or not isinstance(item, (int, float)) for item in items):
+    if not items or not all(_is_number(item) for item in items):
         raise InputError(
             f"{key} must be a number or a list of numbers",
             file=where,
@@ -329,3 +330,7 @@ def _seconds(metadata, key, kind):
             remedy=f"divide by 1000: {numbers.max():g} ms = {numbers.max() / MS_PER_S:g} s",
         )
     return numbers if isinstance(value, list) else numbers[0]
+
+
+def _is_number(item):
+    return isinstance(item, (int, float)) and not isinstance(item, bool) and not abs(item) > LARGEST_NUMBER

@@ -28,11 +28,10 @@ def find_table(image):
         Two tables fit equally well.
 
     """
-    entities = split_name(image).entities
     fits = [
         (len(split_name(path).entities), path)
         for path in sorted(image.parent.iterdir(), key=natural_key)
-        if path.name.endswith(ENDINGS) and split_name(path).entities.items() <= entities.items()
+        if path.name.endswith(ENDINGS) and _belongs_to(image, path)
     ]
     if not fits:
         return None
@@ -46,6 +45,17 @@ def find_table(image):
             remedy="keep one, or give each the entities of its image",
         )
     return best[0]
+
+
+def _belongs_to(image, table):
+    """Whether a table names no entity and no suffix that the image has otherwise; never a hidden file."""
+    mine, its = split_name(image), split_name(table)
+    suffixes = [word for word in table.name.partition(".")[0].split("_")[:-1] if "-" not in word]
+    return (
+        not table.name.startswith(".")
+        and its.entities.items() <= mine.entities.items()
+        and set(suffixes) <= {mine.suffix}
+    )
 
 
 def read_table(path, n_volumes):

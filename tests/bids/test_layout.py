@@ -51,6 +51,7 @@ def test_a_missing_participant_lists_the_valid_ones(tiny):
         (lambda root: (root / "dataset_description.json").unlink(), "dataset_description.json is missing"),
         (lambda root: (root / "dataset_description.json").write_text("{'a'}"), "not valid JSON.*line 1"),
         (lambda root: (root / "dataset_description.json").write_text("[1]"), "must hold an object"),
+        (lambda root: (root / "dataset_description.json").write_text("[" * 100_000), "nested too deeply"),
         (lambda root: (root / "dataset_description.json").write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
     ],
 )

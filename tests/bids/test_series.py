@@ -117,6 +117,14 @@ def test_inversion_times_of_several_dwi(tiny):
     np.testing.assert_allclose(series.encodings.repetition_time, 7500)
 
 
+def test_an_unknown_repetition_time_is_said(tiny):
+    for inv in (1, 2):
+        tiny.image(f"sub-01/anat/sub-01_inv-{inv}_IRT1", sidecar={"InversionTime": 0.5 * inv})
+    (series,) = tiny.find()
+    assert series.encodings.repetition_time is None
+    assert any("full relaxation" in note for note in series.notes)
+
+
 def test_repetition_times_that_differ_are_said(tiny):
     tiny.dwi("acq-a_", EchoTime=0.06, RepetitionTime=7.1)
     tiny.dwi("acq-b_", EchoTime=0.09, RepetitionTime=7.8)

@@ -118,6 +118,7 @@ def test_the_first_of_the_inversion_times_may_be_repeated():
         ({"EchoTime": None}, "must be a number"),
         ({"EchoTime": True}, "must be a number"),
         ({"EchoTime": []}, "must be a number"),
+        ({"EchoTime": 10**400}, "must be a number"),
         ({"EchoTime": [0.06, "0.08", 0.1]}, "must be a number"),
         ({"EchoTime": [0.06, 0.08]}, "EchoTime holds 2 values, the image has 3 volumes"),
         ({"InversionTimes": [0.06, 0.08]}, "InversionTimes holds 2 values, the image has 3 volumes"),

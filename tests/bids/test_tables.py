@@ -121,6 +121,8 @@ def test_the_most_specific_table_counts(tiny):
 
 
 def test_no_table(tiny):
+    tiny.text("sub-01/dwi/._sub-01_acqparams.tsv", "")
+    tiny.text("sub-01/dwi/sub-01_epi_acqparams.tsv", "")
     assert find_table(tiny.image("sub-01/dwi/sub-01_dwi", 2)) is None
 
 
