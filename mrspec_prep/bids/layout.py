@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,7 +198,9 @@ def _index(root, labels, **database):
 def _shared_index(root, labels, folder):
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT):
+        is_built = (folder / "layout_index.sqlite").exists()
+        read_only = is_built and not os.access(folder.parent, os.W_OK)
+        with nullcontext() if read_only else FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT):
             if (folder / "layout_index.sqlite").exists():
                 layout = BIDSLayout(str(root), validate=False, database_path=str(folder))
                 if Path(layout.root) == root and all(_is_indexed(layout, label) for label in labels):
@@ -214,7 +217,11 @@ def _shared_index(root, labels, folder):
             "no database of a BIDS dataset", file=folder, value=type(error).__name__, remedy="delete this folder"
         ) from error
     except OSError as error:
-        raise unreadable(folder, error) from error
+        raise InputError(
+            f"the database cannot be written here: {error.strerror}",
+            file=folder,
+            remedy="give --bids-database-dir a folder you may write to",
+        ) from error
 
 
 def _is_indexed(layout, label):

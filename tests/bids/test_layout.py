@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -154,6 +155,16 @@ def test_a_database_is_shared_and_renewed(tiny, tmp_path):
     assert len(participant_files(open_layout(tiny.root, ["03", "04"], folder), "03")) == 3
 
 
+def test_a_database_in_a_folder_that_cannot_be_written_is_read(tiny, tmp_path, monkeypatch):
+    tiny.dwi("")
+    open_layout(tiny.root, ["01"], tmp_path / "db")
+    (tmp_path / "db.lock").unlink()
+    access = os.access
+    monkeypatch.setattr(layout_module.os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    assert len(participant_files(open_layout(tiny.root, ["01"], tmp_path / "db"), "01")) == 4
+    assert not (tmp_path / "db.lock").exists()
+
+
 def test_jobs_that_start_together_build_one_database(tiny, tmp_path):
     tiny.dwi("")
     found, jobs = [], []
@@ -179,7 +190,7 @@ def test_what_is_no_database_is_refused(tiny, tmp_path):
 def test_a_database_folder_that_cannot_be_written_is_refused(tiny, tmp_path):
     tiny.dwi("")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be written here.*--bids-database-dir"):
         open_layout(tiny.root, ["01"], tmp_path / "file" / "db")
 
 
