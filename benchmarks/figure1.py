@@ -150,40 +150,50 @@ def draw(results, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(13, 14), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    figure = plt.figure(figsize=(12, 15), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.3, 1))
     top.suptitle("A  Simulated images: top half one cluster, bottom half the other", x=0.01, ha="left")
     bottom.suptitle("B  Proportion of voxels recovered (0.5 is chance)", x=0.01, ha="left")
-    for column, method in zip(top.subfigures(1, 2), ("integration", "inspect"), strict=True):
-        column.suptitle({"integration": "voxelwise NNLS, spectral integration", "inspect": "InSpect"}[method], fontsize=10)
-        axes = column.subplots(6, 12)
-        for plot, (cell, _, maps) in zip(axes.T.reshape(2, 36)[:, :].ravel(), _ordered(results), strict=True):
-            plot.imshow(maps[method], cmap="cividis", vmin=0, vmax=1, aspect="auto")
-            plot.set_xticks([])
-            plot.set_yticks([])
-            plot.set_title(f"{SYMBOLS[cell.axis]} x{cell.distance:g}\n{cell.t2star:g}, {cell.diffusivity:g}", fontsize=5)
-    axes = bottom.subplots(2, 9, sharey=True)
-    width = 0.27
+    for part, method in zip(top.subfigures(1, 2), ("integration", "inspect"), strict=True):
+        part.suptitle("InSpect" if method == "inspect" else "voxelwise NNLS, spectral integration", fontsize=10)
+        _draw_maps(part.subplots(9, 8), results, method)
+    _draw_bars(bottom.subplots(2, 9, sharey=True), results)
+    figure.savefig(path, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
+    plt.close(figure)
+
+
+def _draw_maps(axes, results, method):
+    """One tile per simulation: rows are the first component, columns the distance."""
+    columns = list(itertools.product(("t2star", "diffusivity"), DISTANCES))
+    rows = list(itertools.product(T2STAR, DIFFUSIVITY))
+    for cell, _, maps in results:
+        row, column = rows.index((cell.t2star, cell.diffusivity)), columns.index((cell.axis, cell.distance))
+        plot = axes[row, column]
+        plot.imshow(maps[method], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        plot.set_xticks([])
+        plot.set_yticks([])
+        if row == 0:
+            plot.set_title(f"{SYMBOLS[cell.axis]} x{cell.distance:g}", fontsize=7)
+        if column == 0:
+            plot.set_ylabel(f"T2* {cell.t2star:g}\nADC {cell.diffusivity:g}", fontsize=6)
+
+
+def _draw_bars(axes, results):
+    """One panel per first component; rows are the axis that differs."""
+    width, colors = 0.27, {"integration": "#999999", "inspect": "#0072b2", "k-means": "#e69f00"}
     for row, axis in zip(axes, ("t2star", "diffusivity"), strict=True):
         for plot, (t2star, diffusivity) in zip(row, itertools.product(T2STAR, DIFFUSIVITY), strict=True):
             chosen = [s for c, s, _ in results if (c.axis, c.t2star, c.diffusivity) == (axis, t2star, diffusivity)]
-            for shift, (method, color) in enumerate((("integration", "#999999"), ("inspect", "#0072b2"), ("k-means", "#e69f00"))):
-                plot.bar(np.arange(4) + (shift - 1) * width, [s[method] for s in chosen], width, label=method, color=color)
-            plot.plot(np.arange(4), [s["oracle"] for s in chosen], "k_", markersize=12, label="oracle")
+            for shift, (method, color) in enumerate(colors.items()):
+                heights = [scores[method] for scores in chosen]
+                plot.bar(np.arange(4) + (shift - 1) * width, heights, width, label=method, color=color)
+            plot.plot(np.arange(4), [scores["oracle"] for scores in chosen], "k_", markersize=12, label="oracle")
             plot.set_ylim(0.45, 1.02)
             plot.set_xticks(np.arange(4), [f"{d:g}" for d in DISTANCES], fontsize=7)
             plot.set_title(f"T2* {t2star:g} ms\nADC {diffusivity:g} um2/ms", fontsize=7)
         row[0].set_ylabel(f"{SYMBOLS[axis]} differs\nproportion recovered")
         row[4].set_xlabel(f"factor between the two components in {SYMBOLS[axis]}")
-    axes[0, 0].legend(fontsize=6, loc="lower right")
-    figure.savefig(path, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
-    plt.close(figure)
-
-
-def _ordered(results):
-    """Simulations in the order of panel A: T2* block, then ADC block, six rows by six columns each."""
-    for axis in ("t2star", "diffusivity"):
-        yield from [result for result in results if result[0].axis == axis]
+    axes[0, 8].legend(fontsize=6, loc="lower right")
 
 
 def main(arguments=None):

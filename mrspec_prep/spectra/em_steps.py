@@ -7,13 +7,7 @@ so that the likelihood stays proper and its EM never falls.
 
 import numpy as np
 
-from mrspec_prep.spectra.active_set import active_set
 from mrspec_prep.spectra.compiled import compiled
-from mrspec_prep.spectra.newton import dots, newton
-
-NEWTON_ALPHA = 1e-3  # from this alpha, relative to the largest squared singular value 1e5, Newton beats the active set
-MULTIPLIER_TOLERANCE = 1e-12
-GAP_TOLERANCE = 1e-13
 
 
 @compiled
@@ -81,7 +75,9 @@ def e_step_block(signals, variances, log_probs, means, norms, scale_variance, we
 
 
 @compiled
-def responsibilities_block(signals, variances, log_probs, means, norms, scale_variance, totals, responsibilities, scales):
+def responsibilities_block(
+    signals, variances, log_probs, means, norms, scale_variance, totals, responsibilities, scales
+):
     """Responsibilities of one block and the expected scale times the clusters' totals."""
     n_clusters = means.shape[0]
     first, second = np.empty(n_clusters), np.empty(n_clusters)
@@ -91,52 +87,6 @@ def responsibilities_block(signals, variances, log_probs, means, norms, scale_va
         scales[n] = 0.0
         for m in range(n_clusters):
             scales[n] += w[m] * first[m] * totals[m]
-
-
-@compiled
-def solve_spectrum(columns, target, alpha, largest, spectrum, dual):
-    """argmin_{F>=0} ||B F - T||2 + alpha ||F||2 from the spectrum and dual of the step before, in place."""
-    n_bins, n_ranks = columns.shape
-    if alpha < NEWTON_ALPHA * largest / 1e5:
-        active_set(columns, target, alpha, spectrum, MULTIPLIER_TOLERANCE, 5000)
-        for k in range(n_ranks):
-            dual[k] = target[k]
-        for j in range(n_bins):
-            if spectrum[j] > 0.0:
-                for k in range(n_ranks):
-                    dual[k] -= spectrum[j] * columns[j, k]
-        return
-    z = np.empty(n_bins)
-    work = (z, np.empty(n_bins), np.empty(n_ranks), np.empty(n_ranks), np.empty((n_ranks, n_ranks)), np.empty(4, np.int64))
-    gap, _ = newton(columns, target, 0.0, alpha, dual, GAP_TOLERANCE, 100, work)
-    if gap > 1e-9:
-        active_set(columns, target, alpha, spectrum, MULTIPLIER_TOLERANCE, 5000)
-        return
-    dots(columns, dual, z)
-    for j in range(n_bins):
-        spectrum[j] = max(z[j], 0.0) / alpha
-
-
-@compiled
-def m_step_spectra(columns, weights, sums, alphas, largest, spectra, duals, means, norms):
-    """Eqs. 15-16 for every cluster, from the sums of the E-step; fills a_m = B F_m and ||a_m||2."""
-    n_clusters, n_ranks = sums.shape
-    target = np.empty(n_ranks)
-    for m in range(n_clusters):
-        if weights[m] <= 0.0:
-            spectra[m] = 0.0
-        else:
-            for k in range(n_ranks):
-                target[k] = sums[m, k] / weights[m]
-            solve_spectrum(columns, target, alphas[m], largest, spectra[m], duals[m])
-        means[m] = 0.0
-        for j in range(columns.shape[0]):
-            if spectra[m, j] > 0.0:
-                for k in range(n_ranks):
-                    means[m, k] += spectra[m, j] * columns[j, k]
-        norms[m] = 0.0
-        for k in range(n_ranks):
-            norms[m] += means[m, k] * means[m, k]
 
 
 @compiled

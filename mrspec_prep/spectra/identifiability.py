@@ -8,7 +8,11 @@ from mrspec_prep.physics import AXIS_SYMBOLS, kernel_axes, kernel_matrix
 from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.integration import RESOLVING_VALUES, SOURCES, distinct_values
 
-SOURCE_WORDS = {"bvalue": ("b-value", "s/mm2"), "echo_time": ("echo time", "ms"), "inversion_time": ("inversion time", "ms")}
+SOURCE_WORDS = {
+    "bvalue": ("b-value", "s/mm2"),
+    "echo_time": ("echo time", "ms"),
+    "inversion_time": ("inversion time", "ms"),
+}
 COUNT_WORDS = ("No", "One", "Two")
 DECAYED = 0.05  # a signal that has fallen to this part before the first encoding is lost
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, m_step_spectra, responsibilities_block
+from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, responsibilities_block
+from mrspec_prep.spectra.nnls import solve_one
 from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
 
 MODES = ("exact", "paper")
@@ -306,18 +307,20 @@ def cluster_alphas(problem, weights):
 def m_step(problem, state, moments, weights, sums):
     """Update cluster probabilities (Eq. 13) and spectra (Eqs. 15-16), in place."""
     state.probs = moments[0] / moments[0].sum()
-    m_step_spectra(
-        problem.reduced.columns, weights, sums, cluster_alphas(problem, weights),
-        float(problem.reduced.singular_values[0] ** 2), state.spectra, state.duals, state.means, state.norms,
-    )  # fmt: skip
-    if problem.scale_variance > 0:
-        penalties = problem.alpha * (state.spectra**2).sum(axis=1)
-        for m in np.flatnonzero(moments[0] > 0):
-            factor = expanded_scale(*moments[:, m], problem.scale_variance, penalties[m])
+    for m, alpha in enumerate(cluster_alphas(problem, weights)):
+        if weights[m] > 0:
+            target = sums[m] / weights[m]
+            solve_one(problem.reduced, target, alpha, state.spectra[m], state.duals[m])
+        else:
+            state.spectra[m] = 0.0
+        if problem.scale_variance > 0 and moments[0, m] > 0:
+            penalty = problem.alpha * float((state.spectra[m] ** 2).sum())
+            factor = expanded_scale(*moments[:, m], problem.scale_variance, penalty)
             state.spectra[m] *= factor
             state.duals[m] *= factor
-            state.means[m] *= factor
-            state.norms[m] *= factor**2
+        used = np.flatnonzero(state.spectra[m])
+        state.means[m] = state.spectra[m, used] @ problem.reduced.columns[used]
+        state.norms[m] = state.means[m] @ state.means[m]
 
 
 def run_em(problem, state, max_steps):

@@ -196,8 +196,8 @@ def _decay(signal, probe, axis):
     x = getattr(probe, SOURCES[axis])
     if len(x) < 2:
         return np.full(len(signal), np.inf)
-    floor = 1e-6 * np.maximum(signal.max(axis=1, keepdims=True), 1e-300)
-    positive = np.maximum(signal, floor)
+    top = signal.max(axis=1, keepdims=True)
+    positive = np.maximum(signal / np.where(top > 0, top, 1.0), 1e-6)
     weight = positive**2 / (positive**2).sum(axis=1, keepdims=True)
     centered = x - (weight * x).sum(axis=1, keepdims=True)
     spread = (weight * centered**2).sum(axis=1)

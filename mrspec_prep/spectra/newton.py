@@ -29,7 +29,7 @@ def dots(columns, vector, out):
 
 @compiled
 def gradient(columns, signal, alpha, y, z, g):
-    """g = y - s + B (z)_+ / alpha; returns ||g||2."""
+    """G = y - s + B (z)_+ / alpha; returns ||g||2."""
     n_bins, n_ranks = columns.shape
     for k in range(n_ranks):
         g[k] = 0.0

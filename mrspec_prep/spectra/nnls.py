@@ -15,6 +15,9 @@ BLOCK = 256  # voxels solved by one call of compiled code
 MAX_STEPS = 200
 MAX_CHANGES = 5000
 MULTIPLIER_TOLERANCE = 1e-11
+NO_LEVELS = (np.zeros((0, 1)), np.zeros((0, 1)))
+WARM_NEWTON_ALPHA = 1e-8  # alpha over the largest squared singular value from which a warm Newton beats the active set
+WARM_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +165,6 @@ def _solve_dual(compressed, outside, reduced, alpha, tolerance, n_threads):
 
 def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dual, gap, steps):
     """Replace what Newton left behind by y = s - B f of the active set, where that is better."""
-    no_levels = (np.zeros((0, 1)), np.zeros((0, 1)))
-
     def work(start, stop):
         which = left[start:stop]
         spectra = np.zeros((len(which), reduced.n_bins))
@@ -175,7 +176,7 @@ def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dua
         start_dual = compressed[which] - spectra @ reduced.columns
         polished = np.zeros(len(which), np.int64)
         solve_block(
-            reduced.columns, no_levels, (0, 0), compressed[which], outside[which], alpha, tolerance, MAX_STEPS,
+            reduced.columns, NO_LEVELS, (0, 0), compressed[which], outside[which], alpha, tolerance, MAX_STEPS,
             start_dual, found, polished,
         )  # fmt: skip
         better = found < gap[which]
@@ -184,6 +185,31 @@ def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dua
         steps[which] += changes + polished
 
     for_blocks(len(left), BLOCK, work, n_threads)
+
+
+def solve_one(reduced, target, alpha, spectrum, dual):
+    """One compressed problem from the spectrum and the dual of a similar one, both replaced in place.
+
+    For targets that are means over many voxels: alpha may be tiny. Where alpha is large
+    enough Newton starts from the dual, else the active set from the spectrum.
+    """
+    nowhere = np.zeros(1)
+    if alpha >= WARM_NEWTON_ALPHA * reduced.singular_values[0] ** 2:
+        gap, steps = np.empty(1), np.empty(1, np.int64)
+        solve_block(
+            reduced.columns, NO_LEVELS, (0, 0), target[None], nowhere, alpha, WARM_TOLERANCE, MAX_STEPS,
+            dual[None], gap, steps,
+        )  # fmt: skip
+        if gap[0] <= 100 * WARM_TOLERANCE:
+            np.maximum(reduced.columns @ dual, 0, out=spectrum)
+            spectrum /= alpha
+            return
+    active_set_block(
+        reduced.columns, target[None], nowhere, alpha, MULTIPLIER_TOLERANCE, MAX_CHANGES,
+        spectrum[None], np.empty(1), np.empty(1, np.int64),
+    )  # fmt: skip
+    used = np.flatnonzero(spectrum)
+    dual[:] = target - spectrum[used] @ reduced.columns[used]
 
 
 def _solve_sparse(compressed, outside, reduced, tolerance, n_threads):

@@ -88,11 +88,15 @@ def _from_repeats(signals, encodings):
             degrees += volumes.shape[1] - 1
             used += 1
     if degrees == 0:
-        raise ValueError("no unweighted volume is repeated: noise cannot come from b=0 repeats; use residual or a number")
-    note = f"variance among {degrees + used} unweighted volumes in {used} group(s) of equal encoding, {degrees} degrees of freedom"
+        raise ValueError("no unweighted volume is repeated: b0-repeats cannot tell the noise; use residual or a number")
+    note = (
+        f"variance among {degrees + used} unweighted volumes in {used} group{'s' * (used > 1)} of equal encoding, "
+        f"{degrees} degrees of freedom"
+    )
     if degrees < ENOUGH_REPEATS - 1:
         note += "; few repeats: each voxel's value is uncertain"
-    return NoiseEstimate(_positive(np.sqrt(squares / degrees)), "b0-repeats", np.full(len(signals), float(degrees)), note)
+    noise_std = _positive(np.sqrt(squares / degrees))
+    return NoiseEstimate(noise_std, "b0-repeats", np.full(len(signals), float(degrees)), note)
 
 
 def _from_residuals(signals, encodings, kernel, alpha):
@@ -117,7 +121,7 @@ def _from_residuals(signals, encodings, kernel, alpha):
     degrees = n_data - fitted_parameters
     if np.median(degrees) < 1:
         raise ValueError(
-            f"{n_data} distinct encodings leave no residual after {np.median(fitted_parameters):.1f} fitted parameters: "
+            f"{n_data} encodings leave no residual after {np.median(fitted_parameters):.1f} fitted parameters; "
             "give the noise as a number"
         )
     degrees = np.maximum(degrees, 1.0)

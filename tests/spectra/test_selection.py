@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from mrspec_prep.spectra import fit_inspect, select_n_clusters
+
+
+@pytest.fixture(scope="module")
+def selection(four_tissues):
+    return select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, range(2, 7), n_starts=4, max_steps=60)
+
+
+def test_bic_finds_the_four_tissues(selection):
+    assert selection.best == 4
+    assert selection.best == selection.table["n_clusters"][np.argmin(selection.table["bic"])]
+
+
+def test_criteria_follow_from_likelihood_and_parameters(selection, four_tissues):
+    table = selection.table
+    n_data = four_tissues.signals.size
+    np.testing.assert_allclose(table["bic"], table["n_parameters"] * np.log(n_data) - 2 * table["log_likelihood"])
+    np.testing.assert_allclose(table["aic"], 2 * table["n_parameters"] - 2 * table["log_likelihood"])
+    assert {len(column) for column in table.values()} == {5}
+
+
+def test_a_fit_does_not_depend_on_the_other_candidates(selection, four_tissues):
+    alone = select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, [3], n_starts=4, max_steps=60)
+    np.testing.assert_array_equal(alone.fits[3].responsibilities, selection.fits[3].responsibilities)
+
+
+def test_parameters_count_what_the_data_hold_not_the_bins(four_tissues):
+    fit = fit_inspect(four_tissues.signals, four_tissues.kernel, 0.05, 4, n_starts=3)
+    assert 4 * 1 + 3 <= fit.n_parameters <= 4 * 12 + 3
+
+
+@pytest.mark.parametrize("change", [{"criterion": "dic"}, {"candidates": []}, {"candidates": [0, 1]}])
+def test_bad_input_is_refused(four_tissues, change):
+    with pytest.raises(ValueError, match="must"):
+        select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, **change)
