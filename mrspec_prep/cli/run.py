@@ -197,7 +197,7 @@ def compute(args, settings, run_id, plans, refused, resources):
         failed |= {plan.subject for plan in todo}
     for plan in todo:
         if plan.subject in failed:
-            build_subject_report(out_dir, plan.subject)
+            failures += _report_of_failure(out_dir, plan.subject)
         else:
             mark_finished(out_dir, plan.subject, plan.key)
     input_errors_only = (
@@ -207,6 +207,16 @@ def compute(args, settings, run_id, plans, refused, resources):
     if input_errors_only:
         return EXIT_USAGE
     return EXIT_FAILED if failures or refused else EXIT_OK
+
+
+def _report_of_failure(out_dir, subject):
+    """Report with what there is of a failed participant; a further failure if not even that can be built."""
+    try:
+        build_subject_report(out_dir, subject)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the summary must still be written
+        LOGGER.exception("the report of sub-%s could not be built", subject)
+        return [Failure(subject, "report", f"{type(error).__name__}: {error}", out_dir / "logs", False)]
+    return []
 
 
 def _reports_only(out_dir, subjects):

@@ -44,7 +44,7 @@ class ExtractSignals(SimpleInterface):
         notes = json.loads(Path(self.inputs.notes).read_text())
         signals = load_signals(series, roi)
         usable, note = usable_voxels(signals, series.encodings)
-        if note:
+        if note and note not in notes["notes"]:
             notes["notes"].append(note)
         roi[roi] = usable
         signals = signals[usable]

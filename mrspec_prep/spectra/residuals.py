@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from mrspec_prep.spectra.noise import effective_parameters
+
 
 def residual_in_sigmas(result, signals, kernel, noise_std, group_of):
-    """Root mean square residual of the direction-averaged signal over its standard error.
+    """Residual of the direction-averaged signal over its standard error: sqrt(chi2 / degrees of freedom).
 
     Volumes that differ by gradient direction only share one kernel row, so their spread is
-    anisotropy and noise, not misfit; the misfit is in their mean. One means that the fit
-    explains the signal as well as the noise allows.
+    anisotropy and noise, not misfit; the misfit is in their mean. The degrees of freedom are
+    the distinct encodings less the effective parameters of the voxel's spectrum (at least 1).
+    One means that the fit explains the signal as well as the noise allows.
 
     Parameters
     ----------
@@ -31,8 +34,13 @@ def residual_in_sigmas(result, signals, kernel, noise_std, group_of):
     averaging = np.zeros((len(group_of), len(counts)))
     averaging[np.arange(len(group_of)), group_of] = 1 / counts[group_of]
     group_kernel = averaging.T @ kernel
+    if result.sparse is None:
+        parameters = effective_parameters(result)
+    else:
+        parameters = np.diff(result.sparse.indptr)
+    freedom = np.maximum(len(counts) - parameters, 1.0)
     residual = np.empty(len(signals))
     for rows, spectra in result.blocks():
         misfit = signals[rows] @ averaging - spectra @ group_kernel.T
-        residual[rows] = np.sqrt((counts * misfit**2).mean(axis=1)) / noise_std[rows]
+        residual[rows] = np.sqrt((counts * misfit**2).sum(axis=1) / freedom[rows]) / noise_std[rows]
     return residual
