@@ -72,22 +72,24 @@ def draw_placenta(x, y, z, participant):
     in from the wall. The second participant's placenta lies elsewhere, and one of its lobules
     has lost its core.
     """
-    side, n_lobules, poor_lobule = {"01": (-0.5 * np.pi, 5, None), "02": (-0.1 * np.pi, 5, 1)}[participant]
+    side, n_lobules, poor_lobule = {"01": (-0.5 * np.pi, 4, None), "02": (-0.1 * np.pi, 4, 1)}[participant]
     angle = np.angle(np.exp(1j * (np.arctan2(y, x) - side)))
-    radius = np.hypot(x / 9.3, y / 8.6) * (1 + 0.03 * np.cos(3 * angle + 1)) + 0.012 * z**2
-    reach = 1.95 - 0.06 * z
+    radius = np.hypot(x / 11.4, y / 10.6) * (1 + 0.03 * np.cos(3 * angle + 1)) + 0.008 * z**2
+    reach = 1.9 - 0.04 * z
     along = angle / reach
-    inner = 0.24 + 0.60 * np.clip(np.abs(along), 0, 1) ** 4
-    uterus, within_wall = radius < 1.0, radius < 0.86
+    inner = 0.18 + 0.60 * np.clip(np.abs(along), 0, 1) ** 5
+    uterus, within_wall = radius < 1.0, radius < 0.84
     placenta = within_wall & (np.abs(along) < 1) & (radius > inner)
 
-    depth = np.clip((0.86 - radius) / (0.86 - inner + 1e-6), 0, 1)  # 0 at the wall, 1 at the fluid
-    position = (0.5 * (along + 1) + 0.03 * np.sin(1.5 * z)) * n_lobules
+    thickness, depth = 11.0 * (0.84 - inner), 11.0 * (0.84 - radius)  # voxels; depth is 0 at the wall
+    position = (0.5 * (along + 1) + 0.01 * np.sin(1.5 * z)) * n_lobules
     lobule, offset = np.floor(position), position - np.floor(position) - 0.5
-    arc = offset * 2 * reach / n_lobules * radius * 9.0  # voxels from the middle of the lobule
-    core = np.exp(-0.5 * ((arc / 1.5) ** 2 + ((depth - 0.45) * 5.6 / 1.6) ** 2))
+    width = 2 * reach / n_lobules * np.maximum(radius, 0.45) * 11.0  # of a lobule, voxels
+    arc = offset * width
+    half_width, half_depth = np.maximum(0.5 * width - 1.4, 0.1), np.maximum(0.5 * thickness - 1.3, 0.1)  # of a core
+    core = soft_step(1 - np.hypot(arc / half_width, (depth - 0.5 * thickness) / half_depth), 0.1)
     core = core * (lobule != poor_lobule)
-    septum = soft_step(0.40 - (0.5 - np.abs(offset)) * 2 * reach / n_lobules * radius * 9.0, 0.15) * (depth < 0.65)
+    septum = soft_step(0.6 - 0.5 * width + np.abs(arc), 0.1) * (depth < 0.6 * thickness)
     septum = np.where((lobule <= 0) & (offset < 0) | (lobule >= n_lobules - 1) & (offset > 0), 0.0, septum)
     poor = np.zeros_like(x) if poor_lobule is None else (lobule == poor_lobule) * soft_step(0.45 - np.abs(offset), 0.05)
     rest = 1 - septum
@@ -100,7 +102,7 @@ def draw_placenta(x, y, z, participant):
 
 PLACENTA = Organ(
     kernel="adc-t2star",
-    shape=(20, 20, 4),
+    shape=(24, 24, 4),
     voxel_size=(4.0, 4.0, 5.0),
     components={
         "pool": {"diffusivity": 2.3, "t2star": 120.0},
@@ -248,7 +250,7 @@ def simulate(organ, encodings, participant):
     full = SIGNAL_AT_S0_1 * coil_shading(organ.shape)
     signals = simulate_signals(organ.kernel, encodings, values, content, full.ravel())
     signals = np.abs(signals).reshape(*organ.shape, len(encodings))
-    inside = tissues[..., [name in organ.region for name in organ.tissues]].sum(axis=-1) > 0.5
+    inside = tissues[..., [name in organ.region for name in organ.tissues]].sum(axis=-1) > 0.75
     noise_std = float(np.round(signals[inside][:, encodings.reference()].mean() / SNR, 1))
     noisy = add_noise(signals, noise_std, rng, kind="rician")
     share = components / np.maximum(filled, 1e-12)[..., None]
@@ -338,14 +340,14 @@ def write_dataset(folder, name, readme, participants):
     write_json(
         masks / "dataset_description.json", {"Name": f"{name}: masks", "DatasetType": "derivative", **shared, **made_by}
     )
-    write_text(masks / "README", "Region of interest of each participant: voxels more than half organ.\n")
+    write_text(masks / "README", "Region of interest of each participant: voxels more than three quarters organ.\n")
 
 
 def write_mask(folder, participant, datatype, organ, scan):
     """Region of interest as a BIDS derivative."""
     stem = folder / f"derivatives/masks/sub-{participant}/{datatype}/sub-{participant}_desc-organ_mask"
     write_image(stem.with_suffix(".nii.gz"), scan.mask.astype(np.uint8), organ)
-    write_json(stem.with_suffix(".json"), {"Type": "ROI", "Description": "Voxels more than half organ"})
+    write_json(stem.with_suffix(".json"), {"Type": "ROI", "Description": "Voxels more than three quarters organ"})
 
 
 def write_truth(folder, participant, organ, scan):
