@@ -68,6 +68,12 @@ def run_and_kill(words, after):
     return alive
 
 
+def _split(words):
+    """Our own words and those behind ``--``, which go to mrspec_prep."""
+    position = words.index("--") if "--" in words else len(words)
+    return words[:position], words[position + 1 :]
+
+
 def main():
     """Run the comparison and exit with 1 where anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,17 +81,17 @@ def main():
     parser.add_argument("work", type=Path)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("extra", nargs="*")
-    args = parser.parse_args()
+    own, extra = _split(sys.argv[1:])
+    args = parser.parse_args(own)
     moments = random.Random(args.seed)
     shutil.rmtree(args.work, ignore_errors=True)
     start = time.time()
     subprocess.run(
-        command(args.bids_dir, args.work / "whole", args.work / "w1", args.extra), check=True, capture_output=True
+        command(args.bids_dir, args.work / "whole", args.work / "w1", extra), check=True, capture_output=True
     )
     duration = time.time() - start
     print(f"undisturbed run: {duration:.0f} s")
-    words = command(args.bids_dir, args.work / "killed", args.work / "w2", args.extra)
+    words = command(args.bids_dir, args.work / "killed", args.work / "w2", extra)
     for kill in range(args.kills):
         after = moments.uniform(0.5, duration)
         alive = run_and_kill(words, after)

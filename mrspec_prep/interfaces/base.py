@@ -4,13 +4,13 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
-import numba
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
 from threadpoolctl import threadpool_limits
 
 from mrspec_prep.bids.series import Series
 from mrspec_prep.physics import Grid, default_grid, kernel_axes, kernel_matrix
+from mrspec_prep.spectra.compiled import using_threads
 
 __all__ = [
     "ComputeInputSpec",
@@ -73,8 +73,7 @@ def within_threads(num_threads):
     Sums over BLAS threads depend on their number; voxel loops do not. With this the result
     of a node is the same bytes whatever ``--omp-nthreads`` says.
     """
-    numba.set_num_threads(max(1, min(num_threads, numba.config.NUMBA_NUM_THREADS)))
-    with threadpool_limits(1):
+    with threadpool_limits(1), using_threads(num_threads):
         yield
 
 

@@ -2,6 +2,8 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numba
 from threadpoolctl import ThreadpoolController
@@ -18,8 +20,23 @@ def compiled(function):
         return numba.njit(function, nogil=True, fastmath=REORDERED_SUMS)
 
 
+_threads = ContextVar("threads", default=None)
+
+
+@contextmanager
+def using_threads(n_threads):
+    """Context in which voxel loops run on ``n_threads`` threads, whatever OMP_NUM_THREADS says."""
+    token = _threads.set(n_threads)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
 def available_threads():
-    """Threads to use: OMP_NUM_THREADS where set, at most the cores this process may run on."""
+    """Threads to use: those of ``using_threads``, else OMP_NUM_THREADS, else the cores this process may run on."""
+    if _threads.get() is not None:
+        return max(1, _threads.get())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, min(cores, int(wanted))) if wanted.isdigit() else cores
