@@ -138,6 +138,13 @@ def test_a_header_that_lies_about_its_size_does_not_fill_the_memory(tmp_path, en
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
+def test_a_lie_of_exactly_four_gigabytes_is_found(tmp_path):
+    path = write(tmp_path / "x.nii.gz", np.ones((10, 10, 10)))
+    patch(path, 40, struct.pack("<4h", 3, 2048, 2048, 512))
+    with pytest.raises(InputError, match="4294967648 bytes promised"):
+        open_image(path)
+
+
 @pytest.mark.parametrize(
     ("offset", "content", "message"),
     [
