@@ -130,7 +130,7 @@ def read_map(path):
     try:
         image = nib.load(path)
     except nib.filebasedimages.ImageFileError as error:
-        raise OSError(f"{path} is not an image that can be read: {error}") from error
+        raise OSError(str(error)) from error
     metadata = read_json(sidecar_path(path)) if sidecar_path(path).is_file() else {}
     key = metadata.get("MapKey")
     data = np.asarray(image.dataobj)

@@ -134,7 +134,8 @@ def collect_series(out_dir, subject):
         try:
             _take(series, path, entities)
         except UNREADABLE as error:
-            series.unreadable.append((path.name, f"{type(error).__name__}: {error}"))
+            problem = str(error).replace(f"{path.parent}/", "") or type(error).__name__
+            series.unreadable.append((path.name, problem))
     return [found[key] for key in sorted(found, key=lambda k: tuple(part or "" for part in k))]
 
 

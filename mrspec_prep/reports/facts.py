@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrspec_prep.bids.catalogue import axis_entry
-from mrspec_prep.reports.words import capital, count, join, number
+from mrspec_prep.reports.words import capital, count, join, number, short
 
 #: column of the volume table, factor to display units, symbol, unit, name
 CONTRASTS = (
@@ -74,7 +74,7 @@ def acquisition_table(columns):
         crossed = _crossed(known[varying[0]], known[varying[1]], *varying)
         return {**crossed, "note": f"Number of volumes. {note}".strip()}
     if n_groups > MANY_ROWS:
-        return {**_summed(known, varying), "note": note}
+        return {**_summed(known, varying), "note": note, "words": True}
     return {**_listed(columns, known, varying), "note": note}
 
 
@@ -83,7 +83,7 @@ def grid_in_words(grid):
     spans = []
     for name, values in zip(grid.names, grid.axes, strict=True):
         entry = axis_entry(name)
-        spans.append(f"{entry['symbol']} {values[0]:.3g}\u2013{values[-1]:.3g} {entry['unit']}".strip())
+        spans.append(f"{entry['symbol']} {short(values[0])}\u2013{short(values[-1])} {entry['unit']}".strip())
     return f"{' × '.join(str(n) for n in grid.shape)} points ({', '.join(spans)})"
 
 

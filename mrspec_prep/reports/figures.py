@@ -3,14 +3,17 @@
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from mrspec_prep.reports.mosaic import columns_for, corner, stitch
 from mrspec_prep.reports.style import INK, MUTED, NIGHT, WIDTH, color_range, glow_map, styled
+from mrspec_prep.reports.words import short
 
 MOSAIC_WIDTH = 6.3  # of the picture beside a histogram [inch]
-MARGIN = 0.08
+MARGIN = 0.0
+HEAD = 0.42  # above a histogram: two lines [inch]
+NIGHT_GRAY = LinearSegmentedColormap.from_list("night gray", [NIGHT, "#ffffff"])
 OUTLINE = "#ffb000"
 
 
@@ -51,18 +54,18 @@ def map_figure(values, roi, view, entry):
 
     """
     inside = values[roi].astype(float)
-    norm, extend = color_range(inside, entry["range"])
+    norm = color_range(inside, entry["range"])
     colormap = matplotlib.colormaps[entry["colormap"]].with_extremes(bad=NIGHT)
     n_columns, width, height = _mosaic_size(view, MOSAIC_WIDTH, _tallest(view))
-    figure_height = max(height, 2.4) + 0.55
+    scale_height = min(max(height - HEAD - 0.45, 1.5), 2.6)
+    figure_height = max(height, scale_height + HEAD + 0.45)
     figure = Figure((WIDTH, figure_height))
-    bottom = figure_height - 0.2 - height
-    axes = _image_axes(figure, MARGIN, bottom, width, height)
+    axes = _image_axes(figure, MARGIN, figure_height - height, width, height)
     image = stitch(np.where(roi, values, np.nan), view, n_columns)
     axes.imshow(image, cmap=colormap, norm=norm, aspect=_pixel_aspect(view))
     _annotate(axes, view, n_columns)
-    scale = (MARGIN + width + 0.22, 0.42, figure_height - 0.62)
-    _scale_with_histogram(figure, inside, norm, extend, colormap, entry, scale)
+    scale = (MARGIN + width + 0.22, figure_height - HEAD - scale_height, scale_height)
+    _scale_with_histogram(figure, inside, norm, colormap, entry, scale)
     return figure
 
 
@@ -82,7 +85,8 @@ def cluster_figure(labels, reference, view, colors, legend):
 
     """
     n_columns, width, height = _mosaic_size(view, MOSAIC_WIDTH, _tallest(view))
-    legend_height = 0.3 * len(colors) + 0.3
+    line = 0.42 if any("\n" in text for text in legend) else 0.3
+    legend_height = line * len(colors)
     figure_height = max(height, legend_height) + 2 * MARGIN
     figure = Figure((WIDTH, figure_height))
     axes = _image_axes(figure, MARGIN, figure_height - MARGIN - height, width, height)
@@ -96,14 +100,14 @@ def cluster_figure(labels, reference, view, colors, legend):
     _annotate(axes, view, n_columns)
     left = MARGIN + width + 0.3
     for index, (color, text) in enumerate(zip(colors, legend, strict=True)):
-        top = figure_height - MARGIN - 0.3 * index
+        top = figure_height - MARGIN - line * index - 0.06
         box = (left / WIDTH, (top - 0.2) / figure_height)
         figure.add_artist(
             matplotlib.patches.Rectangle(
                 box, 0.2 / WIDTH, 0.2 / figure_height, facecolor=color, linewidth=0, transform=figure.transFigure
             )
         )
-        figure.text((left + 0.3) / WIDTH, (top - 0.1) / figure_height, text, va="center", fontsize=8.5)
+        figure.text((left + 0.3) / WIDTH, (top - 0.1) / figure_height, text, va="center", fontsize=8.5, linespacing=1.3)
     return figure
 
 
@@ -169,16 +173,16 @@ def _mosaic_size(view, width, max_height):
 
 def _tallest(view):
     """Height allowed [inch] by number of slices: one slice need not fill the page."""
-    return {1: 3.2, 2: 3.6}.get(len(view.slices), 5.0)
+    return 3.2 if len(view.slices) == 1 else 3.7
 
 
-def _strips_per_row(n_strips, n_slices, aspect, width, gap=0.18, tallest=8.0):
+def _strips_per_row(n_strips, n_slices, aspect, width, gap=0.18, tallest=6.5, widest=1.45):
     """Strips per row and the width of one [inch] that make slices largest without a figure too tall."""
     best = (0.0, 1, 1.0)
     for per_row in range(1, n_strips + 1):
         n_rows = -(-n_strips // per_row)
         strip = (width - gap * (per_row - 1)) / per_row
-        strip = min(strip, max(tallest / n_rows - 0.32, 0.3) * n_slices / aspect)
+        strip = min(strip, max(tallest / n_rows - 0.32, 0.3) * n_slices / aspect, widest * n_slices)
         best = max(best, (round(strip / n_slices, 3), per_row, strip))
     return best[1], best[2]
 
@@ -204,7 +208,7 @@ def _show_reference(axes, reference, view, n_columns, dim):
     image = stitch(reference, view, n_columns)
     positive = image[np.isfinite(image) & (image > 0)]
     top = float(np.percentile(positive, 99)) if positive.size else 1.0
-    colormap = matplotlib.colormaps["gray"].with_extremes(bad=NIGHT)
+    colormap = NIGHT_GRAY.with_extremes(bad=NIGHT)
     axes.imshow(image, cmap=colormap, norm=Normalize(0, top / dim), aspect=_pixel_aspect(view))
 
 
@@ -221,15 +225,13 @@ def _annotate(axes, view, n_columns):
                 axes.text(x - 0.5 + place * width, y - 0.5 + 0.015 * height, side, va="top", ha=align, **quiet)
 
 
-def _scale_with_histogram(figure, values, norm, extend, colormap, entry, place):
-    """Colour bar whose axis is also that of the histogram beside it."""
+def _scale_with_histogram(figure, values, norm, colormap, entry, place):
+    """Colour bar whose axis is also that of the histogram beside it; the end bins hold what lies beyond."""
     left, bottom, height = place
-    total_width, total_height = figure.get_size_inches()
-    height = min(height, 2.8)
-    bottom = total_height - 0.2 - height
+    total_width = figure.get_size_inches()[0]
     bar = _axes(figure, left + 0.5, bottom, 0.12, height)
     unit = f" [{entry['unit']}]" if entry["unit"] else ""
-    figure.colorbar(ScalarMappable(norm, colormap), cax=bar, extend=extend, extendfrac=0.03)
+    figure.colorbar(ScalarMappable(norm, colormap), cax=bar)  # no arrows: they would shift it against the histogram
     bar.yaxis.set_ticks_position("left")
     bar.yaxis.set_label_position("left")
     bar.set_ylabel(f"{entry['symbol']}{unit}")
@@ -261,5 +263,5 @@ def _mark_quartiles(axes, values, entry, norm):
     if norm.vmin <= middle <= norm.vmax:
         axes.axhline(middle, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     unit = f" {entry['unit']}" if entry["unit"] else ""
-    text = f"median {middle:.3g}{unit}\nquartiles {low:.3g} to {high:.3g}{unit}"
+    text = f"median {short(middle)}{unit}\nquartiles {short(low)} to {short(high)}{unit}"
     axes.set_title(text, fontsize=7.5, weight="normal", color=INK, linespacing=1.3)

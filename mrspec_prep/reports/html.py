@@ -88,9 +88,10 @@ def verdict_block(verdict):
     }
 
 
-def table_block(headers, rows, note="", colors=()):
-    """Block of a table; ``colors`` puts a swatch before each row."""
-    return {"kind": "table", "headers": headers, "rows": rows, "note": note, "colors": list(colors)}
+def table_block(headers, rows, note="", colors=(), words=False):
+    """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left."""
+    kind = {"kind": "table", "headers": headers, "rows": rows, "note": note}
+    return kind | {"colors": list(colors), "style": "words" if words else "numbers"}
 
 
 def _size(svg):

@@ -19,8 +19,8 @@ from mrspec_prep.reports.spectrum_figures import (
     selection_figure,
     spectra_figure,
 )
-from mrspec_prep.reports.verdict import judge, noise_method
-from mrspec_prep.reports.words import capital, join, number, percent, quantity
+from mrspec_prep.reports.verdict import GAP_OK, judge, noise_method
+from mrspec_prep.reports.words import capital, join, number, percent, quantity, short
 
 SHORT = {
     "verdict": "Verdict",
@@ -112,7 +112,8 @@ def _verdict(series, words, crashed):
         add("voxels fitted", number(series.n_voxels))
     if series.columns:
         n = len(next(iter(series.columns.values())))
-        add("volumes", number(n), f"({number(n_distinct_encodings(series.columns))} distinct)")
+        add("volumes", number(n))
+        add("distinct encodings", number(n_distinct_encodings(series.columns)))
     snr = snr_map(series)
     if snr is not None and (snr > 0).any():
         add("median SNR", f"{np.median(snr[snr > 0]):.0f}")
@@ -120,7 +121,7 @@ def _verdict(series, words, crashed):
         values = series.values(key)
         if key in ("t2", "t2star", "t1", "diffusivity") and values is not None and len(values):
             entry = map_entry(key)
-            add(f"median {entry['symbol']}", f"{np.median(values):.3g}", entry["unit"])
+            add(f"median {entry['symbol']}", short(float(np.median(values))), entry["unit"])
     residual = series.values("residual")
     if residual is not None and len(residual):
         add("residual / noise", f"{np.median(residual):.2f}")
@@ -176,13 +177,9 @@ def _identifiability(series):
     if resolved is not None and grid is not None:
         for name, values in zip(grid.names, grid.axes, strict=True):
             entry = axis_entry(name)
-            span = f"{values[0]:.3g} to {values[-1]:.3g} {entry['unit']}".strip()
+            span = f"{short(values[0])} to {short(values[-1])} {entry['unit']}".strip()
             rows.append([entry["title"], "its structure" if name in resolved else "its mean only", span])
-        yield table_block(["axis", "the protocol resolves", "grid"], rows)
-    n_components = series.acquisition.get("NComponents")
-    if n_components is not None:
-        text = f"Independent components of the spectrum that stand above the noise: {number(n_components)}."
-        yield {"kind": "paragraph", "text": text}
+        yield table_block(["axis", "the protocol resolves", "grid"], rows, words=True)
 
 
 def _spectra(series, words, pen):
@@ -221,11 +218,12 @@ def _peak_table(series):
         for position, peak in enumerate(cluster["peaks"] or [{}]):
             name = f"Cluster {index + 1}" if position == 0 else ""
             share = percent(cluster["weight"]) if position == 0 and "weight" in cluster else ""
-            places = [quantity(axis, peak[axis]) if axis in peak else "\u2013" for axis in series.grid.names]
+            places = [short(peak[axis]) if axis in peak else "\u2013" for axis in series.grid.names]
             rows.append([name, share, *places, percent(peak["fraction"]) if peak else "\u2013"])
             colors.append(_color(cluster, index) if position == 0 else "transparent")
-    titles = [axis_entry(axis)["title"] for axis in series.grid.names]
-    return table_block(["", "of voxels", *titles, "of spectrum"], rows, colors=colors)
+    entries = [axis_entry(axis) for axis in series.grid.names]
+    titles = [f"{entry['symbol']} [{entry['unit']}]" if entry["unit"] else entry["symbol"] for entry in entries]
+    return table_block(["cluster", "of voxels", *titles, "of spectrum"], rows, colors=colors)
 
 
 def _clusters(series, words, pen):
@@ -292,7 +290,12 @@ def _residuals(series, words, pen):
     if view is None:
         return
     for key in CHECKS:
-        if _fits(series.parameters.get(key), series):
+        if not _fits(series.parameters.get(key), series):
+            continue
+        if key == "gap" and (largest := float(series.values(key).max())) < GAP_OK:
+            text = words["captions"]["gap_small"].format(gap=f"{largest:.0e}")
+            yield {"kind": "paragraph", "text": text}
+        else:
             yield from _map_blocks(series, words, pen, view, key, key)
 
 
@@ -354,8 +357,8 @@ def _bounds(name, metadata):
     parts = []
     for axis, (low, high) in bounds.items():
         entry = axis_entry(axis)
-        high = f"{high:.3g}" if high is not None and np.isfinite(high) else "∞"
-        parts.append(f"{entry['symbol']} {low or 0:.3g}\u2013{high} {entry['unit']}".strip())
+        high = short(high) if high is not None and np.isfinite(high) else "∞"
+        parts.append(f"{entry['symbol']} {short(low or 0)}\u2013{high} {entry['unit']}".strip())
     return f"{name}: {join(parts)}."
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mrspec_prep.bids.catalogue import axis_entry
@@ -10,6 +12,7 @@ from mrspec_prep.reports.words import number, peak_in_words
 
 NEUTRAL = "#37474f"  # the mean of all voxels
 MAX_PEAKS = 3  # named in a panel
+MAX_PEAKS_3D = 2  # named above a row of planes
 
 
 @styled
@@ -74,11 +77,12 @@ def protocol_figure(columns):
         (_, y, y_label), (_, x, x_label) = shown[:2]
         places, counts = np.unique(np.stack([x, y], axis=1).round(3), axis=0, return_counts=True)
         color = ACCENT
-        scatter = axes.scatter(*places.T, s=12 + 9 * counts, color=color, alpha=0.75, edgecolor="white", linewidth=0.5)
+        unit = 150.0 / counts.max()
+        scatter = axes.scatter(*places.T, s=unit * counts, color=color, alpha=0.75, edgecolor="white", linewidth=0.5)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.margins(0.06, 0.12)
         kinds = sorted({int(counts.min()), int(np.median(counts)), int(counts.max())})
-        handles = [axes.scatter([], [], s=12 + 9 * kind, color=color, alpha=0.75) for kind in kinds]
+        handles = [axes.scatter([], [], s=unit * kind, color=color, alpha=0.75) for kind in kinds]
         words = [str(kind) for kind in kinds]
         axes.legend(handles, words, title="volumes", loc="center left", bbox_to_anchor=(1.01, 0.5))
         scatter.set_clip_on(False)
@@ -126,11 +130,8 @@ def selection_figure(table, chosen, criterion):
         axes.set_xlim(n.min() - 0.6, n.max() + 0.6)
     handles = [left.scatter([], [], s=26, facecolor="white", edgecolor=MUTED)] if not done.all() else []
     lines, labels = left.get_legend_handles_labels()
-    left.legend(lines + handles, labels + ["not converged"] * len(handles), loc="best")
-    left.annotate(
-        f"chosen by {criterion.upper()}", (chosen, 1), xycoords=("data", "axes fraction"), ha="center", va="top",
-        fontsize=7.5, color=MUTED, xytext=(0, -2), textcoords="offset points",
-    )  # fmt: skip
+    used = Patch(facecolor=FAINT, label=f"chosen ({criterion.upper()})")
+    left.legend([*lines, *handles, used], [*labels, *["not converged"] * len(handles), used.get_label()], loc="best")
     return figure
 
 
@@ -163,13 +164,21 @@ def _value_axis(axes, which, name, values, label=True):
     axis = axes.xaxis if which == "x" else axes.yaxis
     if is_log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        axis.set_major_locator(LogLocator(10, numticks=8))
+        axis.set_major_locator(LogLocator(10, subs=_log_labels(axes, which, values), numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     edges = _edges(values)
     (axes.set_xlim if which == "x" else axes.set_ylim)(edges[0], edges[-1])
     if label:
         axis.set_label_text(f"{entry['symbol']}{unit}")
+
+
+def _log_labels(axes, which, values):
+    """Multiples of a power of ten that are labelled: more where an axis is long and spans little."""
+    box, figure = axes.get_position(), axes.figure.get_size_inches()
+    inches = (box.width * figure[0]) if which == "x" else (box.height * figure[1])
+    per_decade = inches / max(np.log10(values[-1] / values[0]), 0.1)
+    return (1, 2, 5) if per_decade > 1.6 else (1, 3) if per_decade > 0.7 else (1,)
 
 
 def _edges(values):
@@ -233,8 +242,9 @@ def _marginals(cubes, grid, names, colors, peaks):
     pairs = [(0, 1), (0, 2), (1, 2)]
     figure = Figure((WIDTH, 2.35 * len(cubes)), layout="constrained")
     rows = figure.subplots(len(cubes), 3, squeeze=False)
-    for row, cube, name, color, found in zip(rows, cubes, names, colors, peaks, strict=True):
-        words = "   ".join(f"{letter} {peak_in_words(p)}" for letter, p in zip("abc", found[:MAX_PEAKS], strict=False))
+    for row, cube, name, color, every in zip(rows, cubes, names, colors, peaks, strict=True):
+        found = every[:MAX_PEAKS_3D]
+        words = "   ".join(f"{letter} {peak_in_words(peak)}" for letter, peak in zip("ab", found, strict=False))
         for axes, (first, second) in zip(row, pairs, strict=True):
             plane = cube.sum(axis=3 - first - second)
             kept = (grid.names[first], grid.names[second])
@@ -257,4 +267,5 @@ def _plane(axes, plane, names, values, color, found, letters):
     for letter, peak in zip("abc", found[:MAX_PEAKS], strict=False):
         place = (peak[names[1]], peak[names[0]])
         axes.plot(*place, "o", markersize=4.5, color="white", markeredgecolor=INK, markeredgewidth=1)
-        axes.annotate(letter, place, xytext=(4, 3), textcoords="offset points", fontsize=8, weight="bold", color=INK)
+        words = axes.annotate(letter, place, xytext=(4, 3), textcoords="offset points", fontsize=8, weight="bold")
+        words.set_path_effects([withStroke(linewidth=2, foreground="white")])

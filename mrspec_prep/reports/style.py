@@ -83,7 +83,7 @@ def glow_map(color):
 
 
 def color_range(values, rule):
-    """Norm of a colour scale and which of its ends values exceed.
+    """Norm of a colour scale.
 
     Parameters
     ----------
@@ -94,9 +94,7 @@ def color_range(values, rule):
 
     Returns
     -------
-    norm : matplotlib norm
-    extend : str
-        ``neither``, ``min``, ``max`` or ``both``, for the colour bar.
+    matplotlib norm
 
     """
     values = values[np.isfinite(values)]
@@ -104,21 +102,27 @@ def color_range(values, rule):
         positive = values[values > 0]
         low = 10.0 ** np.floor(np.log10(positive.min())) if positive.size else 1e-12
         high = 10.0 ** np.ceil(np.log10(positive.max())) if positive.size else 1.0
-        return LogNorm(low, max(high, 10 * low)), "neither"
+        return LogNorm(low, max(high, 10 * low))
     if rule == "one":
         half = float(np.clip(np.percentile(np.abs(values - 1), 98), 0.25, 1.0)) if values.size else 0.5
         spread = float(np.percentile(values, 98)) if values.size else 1.5
         norm = TwoSlopeNorm(1.0, 1 - min(half, 1.0), max(1 + half, spread))
     elif isinstance(rule, str):
-        low, high = (np.percentile(values, [2, 98]) if values.size else (0.0, 1.0))
-        low = 0.0 if rule == "zero" else float(low)
-        high = float(high)
+        low, high = _bulk(values)
+        low = 0.0 if rule == "zero" else low
         if not high > low:
             pad = max(abs(low) * 0.05, 1e-6)
             low, high = low - pad, high + pad
         norm = Normalize(low, high)
     else:
         norm = Normalize(*map(float, rule))
-    below = values.size and values.min() < norm.vmin
-    above = values.size and values.max() > norm.vmax
-    return norm, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(bool(below)), int(bool(above))]
+    return norm
+
+
+def _bulk(values):
+    """Where most values lie: 2nd to 98th percentile, never further than three quartile widths from the quartiles."""
+    if not values.size:
+        return 0.0, 1.0
+    low, first, third, high = np.percentile(values, [2, 25, 75, 98])
+    reach = 3 * (third - first)
+    return (float(max(low, first - reach)), float(min(high, third + reach))) if reach > 0 else (float(low), float(high))

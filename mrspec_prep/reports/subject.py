@@ -11,7 +11,7 @@ from mrspec_prep.reports.html import Group, Page, Section, render, verdict_block
 from mrspec_prep.reports.methods import compose, methods_facts
 from mrspec_prep.reports.sections import Pen, series_sections
 from mrspec_prep.reports.verdict import PROBLEM, Verdict
-from mrspec_prep.reports.words import count
+from mrspec_prep.reports.words import capital, count, kernel_in_words
 
 MAX_LOG_LINES = 200  # of a crash file shown in the page
 
@@ -53,13 +53,23 @@ def build_subject_report(out_dir, subject):
         groups = [Group(groups[0].slug, groups[0].title, _with_troubles(groups[0].sections, troubles))]
     else:
         groups.append(Group("participant", "Whole participant", (troubles,)))
-    kinds = ", ".join(series.title for series in found) or "nothing finished"
-    subtitle = f"{count(len(found), 'series', 'series').capitalize()}: {kinds}" if len(found) > 1 else kinds
-    page = Page(f"Participant {subject}", subtitle, tuple(groups))
+    page = Page(f"Participant {subject}", _subtitle(found), tuple(groups))
     _remove_stale(out_dir / f"sub-{subject}" / "figures", written)
     texts = [compose(methods_facts(series, words), words, own=False) for series in found]
     write_citations(out_dir, subject, texts)
     return write_atomically(out_dir / f"sub-{subject}.html", render(page))
+
+
+def _subtitle(found):
+    """What the page is about, in one line."""
+    if not found:
+        return "Nothing was finished"
+    kinds = []
+    for series in found:
+        spectrum = f", {kernel_in_words(series.kernel, series.grid.names)}" if series.grid else ""
+        kinds.append(f"{series.title}{spectrum}")
+    many = f"{count(len(found), 'series', 'series')}: " if len(found) > 1 else ""
+    return capital(f"{many}{'; '.join(kinds)}")
 
 
 def _with_troubles(sections, troubles):

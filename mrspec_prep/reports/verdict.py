@@ -74,7 +74,8 @@ def judge(series, words, crashed=False):
     places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] if series.parameters else []
     if places:
         remarks.append(Remark(texts["look_first"].format(places=join(places[:3]))))
-    return Verdict(level, texts[level], tuple(remark for remark in remarks if remark.text))
+    headline = texts["incomplete" if missing else level]
+    return Verdict(level, headline, tuple(remark for remark in remarks if remark.text))
 
 
 def _what(series, texts):

@@ -13,7 +13,15 @@ def number(value):
         return "n/a"
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{round(value):,}".replace(",", "\u202f").replace("-", "\u2212")
-    return f"{value:.3g}".replace("-", "\u2212")
+    return short(value)
+
+
+def short(value):
+    """Three significant digits without an exponent where a reader can do without: ``0.125``, ``62``, ``1 110``."""
+    if abs(value) >= 1000:
+        return number(round(value))
+    text = f"{value:.3g}"
+    return text.replace("-", "\u2212") if "e" not in text else text
 
 
 def percent(share):
@@ -40,7 +48,7 @@ def quantity(axis, value):
     """Value on a spectral axis with its symbol and unit: ``T2* 62 ms``."""
     entry = axis_entry(axis)
     unit = f" {entry['unit']}" if entry["unit"] else ""
-    return f"{entry['symbol']} {value:.3g}{unit}" if value < 1000 else f"{entry['symbol']} {number(value)}{unit}"
+    return f"{entry['symbol']} {short(value)}{unit}"
 
 
 def peak_in_words(peak):

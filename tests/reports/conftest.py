@@ -109,7 +109,7 @@ def write_participant(out, raw, *, subject="01", kernel="adc-t2star", shape=(52,
             "Workflow": "t2star-adc_inspect",
             "WhyWorkflow": "b-value (5 values) and echo time (5 values) vary: the kernel is adc-t2star",
             "Kernel": kernel,
-            "Identifiability": ["Five echo times and five b-values: two to three components per axis can be told apart."],
+            "Identifiability": ["Five echo times and five b-values: two to three components per axis."],
             "ResolvedAxes": list(axes) if kernel != "adc-t2" else ["diffusivity"],
             "NComponents": 7,
             "SNR": 34.0,
@@ -176,7 +176,7 @@ def _write_inspect(path, save, metadata, tissue, grid, kernel, falling, chosen, 
     write_cluster_spectra(path("spectra", ".h5", model=kernel, desc="inspect"), spectra, grid,
                           weights=responsibilities.mean(axis=0), peaks=peaks, metadata=metadata | about)  # fmt: skip
     tried = np.arange(2, 11) if chosen else np.array([5])
-    bic = 2.1e6 + 9000.0 * np.exp(-(tried - 2) / 1.3) + (0 if falling else 420.0 * np.maximum(tried - 5, 0))
+    bic = 2.1e6 + 9000.0 * np.exp(-(tried - 2) / 1.3) + (0 if falling else 900.0 * np.maximum(tried - 4, 0))
     table = {
         "n_clusters": tried, "log_likelihood": -bic / 2 + 30 * tried, "n_parameters": 11.3 * tried, "bic": bic,
         "aic": bic - 60.0 * tried, "n_steps": 40 + 9 * tried, "converged": tried < 10,
@@ -187,6 +187,12 @@ def _write_inspect(path, save, metadata, tissue, grid, kernel, falling, chosen, 
 
 def _centre(grid, m):
     return {axis: _value(TISSUES[m], axis) for axis in grid.names}
+
+
+@pytest.fixture(scope="session")
+def write():
+    """Function that writes a participant into given folders: out, raw, and settings."""
+    return write_participant
 
 
 @pytest.fixture

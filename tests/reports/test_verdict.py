@@ -1,0 +1,112 @@
+"""The verdict says what a careful reader would, and no more."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.verdict import CAUTION, GOOD, PROBLEM, is_still_falling, judge
+
+SHAPE = (14, 16, 2)
+
+
+@pytest.fixture
+def verdict(participant):
+    """Function: settings of a phantom -> verdict and its text."""
+
+    def give(change=None, **settings):
+        series = collect_series(participant(shape=SHAPE, **settings), "01")[0]
+        if change:
+            change(series)
+        found = judge(series, tomllib.loads(data_text("report.toml")))
+        return found, " ".join(remark.text for remark in found.remarks)
+
+    return give
+
+
+def test_a_good_fit_is_called_good(verdict):
+    found, text = verdict()
+    assert found.level == GOOD
+    assert "T2*-D spectrum" in text and "five tissue clusters" in text and "it explains the signal" in text
+    assert "{" not in text
+
+
+def test_two_echo_times_give_a_mean_not_structure(verdict):
+    found, text = verdict(kernel="adc-t2")
+    assert found.level == CAUTION
+    assert "Two echo times: a mean T2, not T2 structure" in text
+
+
+def test_an_axis_the_protocol_does_not_resolve_is_named(verdict):
+    _, text = verdict(change=lambda series: series.acquisition.update(ResolvedAxes=["diffusivity"]))
+    assert "does not resolve T2*" in text
+
+
+def test_an_unexplained_residual_is_a_warning_and_a_huge_one_a_problem(verdict):
+    found, text = verdict(residual=1.8)
+    assert found.level == CAUTION and "1.8" in text and "residual map" in text
+    assert verdict(residual=5.0)[0].level == PROBLEM
+
+
+def test_a_residual_that_is_too_small_is_a_warning(verdict):
+    found, text = verdict(residual=0.4)
+    assert found.level == CAUTION and "overestimated" in text
+
+
+def test_noise_from_the_residual_is_no_check_of_the_residual(verdict):
+    def circular(series):
+        series.noise.metadata["NoiseMethod"] = "residual"
+
+    _, text = verdict(change=circular, residual=2.5)
+    assert "no independent check" in text and "explains the signal" not in text
+
+
+def test_low_signal_to_noise_is_said(verdict):
+    def noisy(series):
+        series.noise.data[:] = 150.0
+
+    found, text = verdict(change=noisy)
+    assert found.level == CAUTION and "do not read single voxels" in text
+
+
+def test_a_criterion_that_still_falls_is_said(verdict):
+    found, text = verdict(falling=True)
+    assert found.level == CAUTION and "still falling at the largest number of clusters tried (10)" in text
+
+
+def test_a_number_of_clusters_that_was_set_is_not_called_chosen(verdict):
+    _, text = verdict(chosen=False)
+    assert "was set to 5, not chosen" in text
+
+
+def test_voxels_that_did_not_converge_are_counted(verdict):
+    def unfinished(series):
+        series.mean_spectrum.metadata.update(NVoxelsConverged=series.n_voxels - 7, LargestGap=1e-3)
+
+    found, text = verdict(change=unfinished)
+    assert found.level == CAUTION and text.count("7 of") == 1
+
+
+def test_small_clusters_and_missing_values_are_named(verdict):
+    def odd(series):
+        series.clusters[3]["weight"] = 0.01
+        series.parameters["t2star"].metadata["VoxelsWithoutValue"] = 3
+
+    _, text = verdict(change=odd)
+    assert "Cluster 4 holds less than 2 % of the voxels" in text
+    assert "3 voxels have no value in the map of Mean T2*" in text
+
+
+def test_a_missing_step_is_a_problem(verdict):
+    found, text = verdict(steps=("nnls",))
+    assert found.level == PROBLEM and "The tissue clusters could not be computed" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "falling"), [([3, 2, 1], True), ([3, 1, 2], False), ([1], False), ([3, 2, np.nan], False)]
+)
+def test_still_falling(values, falling):
+    table = {"n_clusters": np.arange(2, 2 + len(values)), "bic": np.array(values, float)}
+    assert is_still_falling(table, "bic") is falling
