@@ -11,6 +11,13 @@ from mrspec_prep import __version__
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default only where there is one to show."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False, 0, []) else super()._get_help_string(action)
+
+
 class _Parser(argparse.ArgumentParser):
     """Suggests the nearest option where an unknown one was typed."""
 
@@ -69,7 +76,7 @@ def build_parser():
         "from a BIDS dataset in which b-value, echo time and inversion time vary.",
         epilog="Exit codes: 0 all done; 1 something failed; 2 usage or input error found before computing; "
         "130/143 interrupted.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
         argument_default=None,
     )
@@ -116,7 +123,9 @@ def _add_science(group):
         "--mask", metavar="SOURCE", help="derivative, automatic, or a NIfTI pattern with {subject} and {session}"
     )
     group.add_argument("--noise", metavar="METHOD", help="b0-repeats, residual, mppca, a NIfTI pattern, or a number")
-    group.add_argument("--random-seed", type=_seed, metavar="N", help="same seed: same maps")
+    group.add_argument(
+        "--random-seed", type=_seed, metavar="N", help="0 to 999999999; same seed: same maps (default: 0)"
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for networks")
 
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import encodings_table, table_text
+from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
+from mrspec_prep.workflows.participant import estimated_mem_gb
 
 ASSUMED_SNR = 20.0
 SECONDS_PER_VOXEL_BIN = 4e-8  # one thread, voxelwise spectra; measured on the bundled examples
@@ -27,7 +29,7 @@ def describe_plan(plan, resources):
 def _describe_series(plan, resources):
     series, encodings = plan.series, plan.series.encodings
     shape = series_shape(series)
-    n_voxels = int(np.prod(shape)) * MASKED
+    n_voxels = int(load_mask(plan.masks, series).sum()) if plan.masks else int(np.prod(shape) * MASKED)
     seconds, memory = expected_cost(plan, n_voxels, resources)
     reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR)
     lines = [
@@ -48,8 +50,9 @@ def _describe_series(plan, resources):
     lines += [
         f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
     ]
+    voxels = f"{n_voxels} voxels of the mask" if plan.masks else f"some {n_voxels} voxels"
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
-    lines += [f"  expected: about {time_and_space}, for some {n_voxels:.0f} voxels"]
+    lines += [f"  expected: about {time_and_space}, for {voxels}"]
     lines += [
         f"  outputs: sub-{series.subject}.html; {series.datatype}/: ROI, noise, spectra, regions, clusters, selection"
     ]
@@ -75,8 +78,7 @@ def expected_cost(plan, n_voxels, resources):
     seconds = (
         15 + n_voxels * (plan.grid.n_bins * SECONDS_PER_VOXEL_BIN + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
     )
-    memory = 0.6 + 4e-9 * 3 * n_voxels / MASKED * len(plan.series.encodings)
-    return seconds, memory
+    return seconds, estimated_mem_gb(plan)
 
 
 def _duration(seconds):

@@ -87,10 +87,14 @@ def _terminate(number, _frame):
 
 
 def _kill_children():
-    """End the worker processes, or the exit would wait for their current steps."""
+    """End the worker processes, or the exit would wait for their current steps.
+
+    Python's own resource tracker is left: it ends with us and cleans up after the workers.
+    """
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
+            if not any("resource_tracker" in word for word in child.cmdline()):
+                child.kill()
 
 
 def _command(argv):
