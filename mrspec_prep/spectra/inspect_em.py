@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.spectra.em_noise import VoxelNoise, log_constant, noise_e_step, noise_responsibilities, voxel_noise
 from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, responsibilities_block
 from mrspec_prep.spectra.nnls import solve_one
 from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
@@ -71,7 +72,8 @@ class Problem:
     """Compressed signals and everything of a fit that does not change.
 
     ``signals`` (n_voxels, n_ranks) and ``variances`` are in units of ``units`` (n_voxels,);
-    ``constant`` is the part of the log-likelihood that no parameter moves.
+    ``constant`` is the part of the log-likelihood that no parameter moves; ``noise`` is None
+    where the noise is Gaussian.
     """
 
     reduced: ReducedKernel
@@ -84,12 +86,14 @@ class Problem:
     mode: str
     scale_variance: float
     n_threads: int | None = None
+    noise: VoxelNoise | None = None
 
     def take(self, index):
         """The same problem for some of the voxels."""
         return Problem(
             self.reduced, self.signals[index], self.variances[index], self.units[index], self.constant[index],
             self.n_encodings, self.alpha, self.mode, self.scale_variance, self.n_threads,
+            None if self.noise is None else self.noise.take(index),
         )  # fmt: skip
 
 
@@ -104,13 +108,14 @@ class State:
     norms: np.ndarray
 
 
-def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None):
-    """Check and compress the input of a fit.
+def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None, noise=None):
+    """Check and compress the input of a fit; ``noise``: a ``NoiseModel``, Gaussian by default.
 
     Raises
     ------
     ValueError
-        Unknown mode or scale, wrong shapes, values not finite, noise not positive, alpha < 0.
+        Unknown mode or scale, wrong shapes, values not finite, noise not positive, alpha < 0,
+        ``paper`` mode with noise that is not Gaussian.
 
     """
     if mode not in MODES:
@@ -132,10 +137,17 @@ def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fi
     energy = outside + np.einsum("nk,nk->n", compressed, compressed)
     units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
     variances = np.broadcast_to(noise_std, len(signals)) ** 2
-    constant = -0.5 * energy / variances - 0.5 * reduced.n_encodings * np.log(2 * np.pi * variances)
+    if noise is None or noise.distribution == "gaussian":
+        details = None
+        constant = -0.5 * energy / variances - 0.5 * reduced.n_encodings * np.log(2 * np.pi * variances)
+    else:
+        if mode != "exact":
+            raise ValueError(f"mode paper is Gaussian; {noise.distribution} noise needs mode exact")
+        details = voxel_noise(noise, signals, units, energy)
+        constant = log_constant(noise, signals, variances, energy)
     return Problem(
         reduced, compressed / units[:, None], variances / units**2, units, constant, reduced.n_encodings,
-        float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads,
+        float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads, details,
     )  # fmt: skip
 
 
@@ -151,7 +163,7 @@ def _voxel_units(signals, energy):
 
 def fit_inspect(
     signals, kernel, noise_std, n_clusters, alpha=0.01, mode="exact", seed=0, scale="fixed", n_starts=20, max_steps=500,
-    n_threads=None,
+    n_threads=None, noise=None,
 ):  # fmt: skip
     """Clusters of voxels with a spectrum each, by expectation-maximisation (paper 1, Eqs. 5-16).
 
@@ -180,6 +192,9 @@ def fit_inspect(
     max_steps : int
     n_threads : int, optional
         Default: the cores available, or OMP_NUM_THREADS. The result does not depend on it.
+    noise : NoiseModel, optional
+        Distribution of the noise, Gaussian by default. For Rician and nc-chi noise the signals are
+        magnitudes; a sign they bear (``restore_polarity``) serves the start only.
 
     Returns
     -------
@@ -191,7 +206,7 @@ def fit_inspect(
         Wrong shapes, values not finite, noise not positive, more clusters than voxels.
 
     """
-    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads)
+    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads, noise)
     return fit_problem(problem, n_clusters, np.random.default_rng(seed), n_starts, max_steps)
 
 
@@ -282,6 +297,8 @@ def e_step(problem, state):
     n_voxels, n_ranks = problem.signals.shape
     n_clusters = len(state.probs)
     log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
+    if problem.noise is not None:
+        return noise_e_step(problem, state, log_probs)
     n_blocks = -(-n_voxels // BLOCK)
     moments, weights = np.empty((n_blocks, 3, n_clusters)), np.empty((n_blocks, n_clusters))
     sums = np.empty((n_blocks, n_clusters, n_ranks))
@@ -372,7 +389,10 @@ def _finish(problem, state, trace, converged):
             problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
         )  # fmt: skip
 
-    for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    if problem.noise is None:
+        for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    else:
+        responsibilities, scales = noise_responsibilities(problem, state, log_probs, totals)
     n_parameters = effective_parameters(problem, state, weights)
     n_data = n_voxels * problem.n_encodings
     spectra = state.spectra / np.where(totals > 0, totals, 1.0)[:, None] if free_scale else state.spectra.copy()
