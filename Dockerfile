@@ -25,9 +25,10 @@ ENV NO_ET=1 \
     OMP_NUM_THREADS=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# one run of each example compiles the voxel loops into the image and shows that it works
+# one run of each example compiles the voxel loops into the image, lists its fonts and shows that it works
 RUN for name in zebra_t2star-adc echotime-array t1-t2_mese; do \
-        NUMBA_CACHE_DIR=/opt/mrspec_prep/numba mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
+        NUMBA_CACHE_DIR=/opt/mrspec_prep/numba MPLCONFIGDIR=/opt/mrspec_prep/matplotlib \
+        mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
             --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/work/$name || exit 1; \
     done \
     && rm -rf /tmp/* /src/bids_examples \
