@@ -151,6 +151,9 @@ class SaveNNLS(_Save):
                 )
             elif self.series.datatype == "anat" and name in ANAT_MAPS:
                 self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
+            elif name == "residual":
+                freedom = {"ResidualDegreesOfFreedom": float(arrays["residual_freedom"])}
+                self._map(values, name, model=kernel, param=name, desc="nnls", metadata=fit | freedom)
             else:
                 self._map(values, name, model=kernel, param=name, desc="nnls", metadata=fit)
         grid = grid_of(self.series, self.inputs.kernel)

@@ -18,7 +18,7 @@ from mrspec_prep.interfaces.base import (
 )
 from mrspec_prep.spectra import default_regions, fit_nnls, integrate_regions, mean_parameters
 from mrspec_prep.spectra.nnls import NNLSResult
-from mrspec_prep.spectra.residuals import residual_in_sigmas
+from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
 
 
 class _NNLSInputSpec(ComputeInputSpec):
@@ -50,14 +50,16 @@ class FitNNLS(SimpleInterface):
             result = fit_nnls(signals, kernel, self.inputs.alpha, self.inputs.tolerance)
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
             maps |= mean_parameters(result, grid, name, series.encodings)
-            maps["residual"] = residual_in_sigmas(
-                result, signals, kernel, np.load(self.inputs.noise), series.encodings.groups()[0]
-            )
+            group_of, _ = series.encodings.groups()
+            maps["residual"] = residual_in_sigmas(result, signals, kernel, np.load(self.inputs.noise), group_of)
+            freedom = np.median(residual_freedom(result, group_of))
             maps["gap"] = result.gap
             mean_spectrum = sum(block.sum(axis=0) for _, block in result.blocks()) / len(signals)
         out = Path(runtime.cwd)
         self._results["maps"] = save_arrays(out / "maps.npz", **maps)
-        self._results["spectra"] = save_arrays(out / "spectra.npz", mean_spectrum=mean_spectrum, **to_arrays(result))
+        self._results["spectra"] = save_arrays(
+            out / "spectra.npz", mean_spectrum=mean_spectrum, residual_freedom=freedom, **to_arrays(result)
+        )
         return runtime
 
 

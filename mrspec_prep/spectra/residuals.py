@@ -5,6 +5,28 @@ import numpy as np
 from mrspec_prep.spectra.noise import effective_parameters
 
 
+def residual_freedom(result, group_of):
+    """Distinct encodings less the effective parameters of each voxel's spectrum.
+
+    Parameters
+    ----------
+    result : NNLSResult
+    group_of : (n_encodings,) int array
+        Distinct encoding of each volume (``Encodings.groups``).
+
+    Returns
+    -------
+    (n_voxels,) array
+        Below one the residual is no test of the fit.
+
+    """
+    if result.sparse is None:
+        parameters = effective_parameters(result)
+    else:
+        parameters = np.diff(result.sparse.indptr)
+    return len(np.unique(group_of)) - parameters
+
+
 def residual_in_sigmas(result, signals, kernel, noise_std, group_of):
     """Residual of the direction-averaged signal over its standard error: sqrt(chi2 / degrees of freedom).
 
@@ -34,11 +56,7 @@ def residual_in_sigmas(result, signals, kernel, noise_std, group_of):
     averaging = np.zeros((len(group_of), len(counts)))
     averaging[np.arange(len(group_of)), group_of] = 1 / counts[group_of]
     group_kernel = averaging.T @ kernel
-    if result.sparse is None:
-        parameters = effective_parameters(result)
-    else:
-        parameters = np.diff(result.sparse.indptr)
-    freedom = np.maximum(len(counts) - parameters, 1.0)
+    freedom = np.maximum(residual_freedom(result, group_of), 1.0)
     residual = np.empty(len(signals))
     for rows, spectra in result.blocks():
         misfit = signals[rows] @ averaging - spectra @ group_kernel.T
