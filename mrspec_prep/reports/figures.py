@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm, 
 from matplotlib.figure import Figure
 
 from mrspec_prep.reports.mosaic import columns_for, corner, stitch
-from mrspec_prep.reports.style import INK, MUTED, NIGHT, WIDTH, color_range, glow_map, styled
+from mrspec_prep.reports.style import INK, MUTED, NIGHT, WIDTH, axes_at, color_range, glow_map, styled
 from mrspec_prep.reports.words import short
 
 MOSAIC_WIDTH = 6.3  # of the picture beside a histogram [inch]
@@ -32,7 +32,7 @@ def outline_figure(reference, roi, view):
     n_columns, width, height = _mosaic_size(view, WIDTH - 2 * MARGIN, _tallest(view))
     figure = Figure((WIDTH, height + 2 * MARGIN))
     axes = _image_axes(figure, MARGIN, MARGIN, width, height)
-    _show_reference(axes, reference, view, n_columns, dim=1.0)
+    _show_reference(axes, reference, roi, view, n_columns, dim=1.0)
     mask = stitch(roi.astype(float), view, n_columns, fill=0)
     axes.contour(mask, [0.5], colors=[OUTLINE], linewidths=0.9)
     _annotate(axes, view, n_columns)
@@ -91,7 +91,7 @@ def cluster_figure(labels, reference, view, colors, legend):
     figure = Figure((WIDTH, figure_height))
     axes = _image_axes(figure, MARGIN, figure_height - MARGIN - height, width, height)
     if reference is not None:
-        _show_reference(axes, reference, view, n_columns, dim=0.45)
+        _show_reference(axes, reference, labels > 0, view, n_columns, dim=0.45)
     stitched = stitch(labels.astype(float), view, n_columns, fill=0)
     shown = np.ma.masked_equal(stitched, 0)
     axes.imshow(
@@ -156,7 +156,7 @@ def strips_figure(volumes, roi, view, names, colors, colormap, label):
             (left + (0.18 if color else 0)) / WIDTH, (top - title / 2) / figure_height, name, va="center", weight="bold"
         )
     used = MARGIN + min(per_row, len(volumes)) * (width + gap)
-    bar = _axes(figure, used + 0.02, figure_height - title - min(strip_height, 1.6), 0.11, min(strip_height, 1.6))
+    bar = axes_at(figure, used + 0.02, figure_height - title - min(strip_height, 1.6), 0.11, min(strip_height, 1.6))
     shared = matplotlib.colormaps[colormap] if not colors else glow_map("#8a8f98")
     figure.colorbar(ScalarMappable(Normalize(0, 1), shared), cax=bar, ticks=[0, 0.5, 1], label=label)
     bar.spines[:].set_visible(False)
@@ -191,23 +191,19 @@ def _pixel_aspect(view):
     return view.pixel[1] / view.pixel[0]
 
 
-def _axes(figure, left, bottom, width, height):
-    """Axes at a place given in inches."""
-    total_width, total_height = figure.get_size_inches()
-    return figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
-
-
 def _image_axes(figure, left, bottom, width, height):
-    axes = _axes(figure, left, bottom, width, height)
+    axes = axes_at(figure, left, bottom, width, height)
     axes.set(facecolor=NIGHT, xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
 
 
-def _show_reference(axes, reference, view, n_columns, dim):
+def _show_reference(axes, reference, roi, view, n_columns, dim):
+    """Reference image, windowed for the region: brighter surroundings may saturate."""
     image = stitch(reference, view, n_columns)
-    positive = image[np.isfinite(image) & (image > 0)]
-    top = float(np.percentile(positive, 99)) if positive.size else 1.0
+    positive, inside = (values[np.isfinite(values) & (values > 0)] for values in (image, reference[roi]))
+    top = float(np.percentile(positive, 99.5)) if positive.size else 1.0
+    top = min(top, 1.3 * float(np.percentile(inside, 99))) if inside.size else top
     colormap = NIGHT_GRAY.with_extremes(bad=NIGHT)
     axes.imshow(image, cmap=colormap, norm=Normalize(0, top / dim), aspect=_pixel_aspect(view))
 
@@ -229,7 +225,7 @@ def _scale_with_histogram(figure, values, norm, colormap, entry, place):
     """Colour bar whose axis is also that of the histogram beside it; the end bins hold what lies beyond."""
     left, bottom, height = place
     total_width = figure.get_size_inches()[0]
-    bar = _axes(figure, left + 0.5, bottom, 0.12, height)
+    bar = axes_at(figure, left + 0.5, bottom, 0.12, height)
     unit = f" [{entry['unit']}]" if entry["unit"] else ""
     figure.colorbar(ScalarMappable(norm, colormap), cax=bar)  # no arrows: they would shift it against the histogram
     bar.yaxis.set_ticks_position("left")
@@ -237,7 +233,7 @@ def _scale_with_histogram(figure, values, norm, colormap, entry, place):
     bar.set_ylabel(f"{entry['symbol']}{unit}")
     if isinstance(norm, Normalize) and not isinstance(norm, LogNorm):
         bar.set_yscale("linear")
-    histogram = _axes(figure, left + 0.68, bottom, total_width - left - 0.68 - 0.15, height)
+    histogram = axes_at(figure, left + 0.68, bottom, total_width - left - 0.68 - 0.15, height)
     finite = values[np.isfinite(values)]
     is_log = isinstance(norm, LogNorm)
     edges = (np.geomspace if is_log else np.linspace)(norm.vmin, norm.vmax, 41)

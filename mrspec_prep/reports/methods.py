@@ -7,7 +7,7 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
 from mrspec_prep.reports.verdict import noise_method
-from mrspec_prep.reports.words import capital, count, join, number
+from mrspec_prep.reports.words import capital, count, join, number, power
 
 CITATION = re.compile(r"\[(@[\w;@ ]+)\]")
 
@@ -122,7 +122,7 @@ def _acquisition_facts(series):
 
 def _noise_facts(series):
     method = noise_method(series)
-    repeats = series.acquisition.get("Repeats")
+    degrees = series.noise.metadata.get("DegreesOfFreedom") if series.noise else None
     known = ("b0-repeats", "residual", "mppca")
     return {
         "noise_method": method or None,
@@ -130,7 +130,7 @@ def _noise_facts(series):
         "noise_residual": method == "residual",
         "noise_mppca": method == "mppca",
         "noise_given": bool(method) and method not in known,
-        "n_repeats": number(repeats) if repeats else None,
+        "degrees_of_freedom": number(degrees) if degrees else None,
     }
 
 
@@ -148,7 +148,7 @@ def _spectrum_facts(series, equations):
         "equation": " ".join(equations["t1_tr" if axis == "t1" and has_repetition else axis] for axis in factors),
         "grid": grid_in_words(series.grid),
         "alpha": f"{about['Alpha']:g}" if about.get("Alpha") is not None else None,
-        "gap": f"{about['LargestGap']:.0e}" if about.get("LargestGap") is not None else None,
+        "gap": power(about["LargestGap"]) if about.get("LargestGap") is not None else None,
         "n_regions": count(len(regions), "region") if regions else None,
         "regions": join(regions) if regions else None,
     }

@@ -13,6 +13,7 @@ from mrspec_prep.reports.html import Section, figure_block, table_block, verdict
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.spectrum_figures import (
+    MAX_PEAKS,
     NEUTRAL,
     overlay_figure,
     protocol_figure,
@@ -20,7 +21,7 @@ from mrspec_prep.reports.spectrum_figures import (
     spectra_figure,
 )
 from mrspec_prep.reports.verdict import GAP_OK, judge, noise_method
-from mrspec_prep.reports.words import capital, join, number, percent, quantity, short
+from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, quantity, short
 
 SHORT = {
     "verdict": "Verdict",
@@ -113,7 +114,7 @@ def _verdict(series, words, crashed):
     if series.columns:
         n = len(next(iter(series.columns.values())))
         add("volumes", number(n))
-        add("distinct encodings", number(n_distinct_encodings(series.columns)))
+        add("encodings", number(n_distinct_encodings(series.columns)))
     snr = snr_map(series)
     if snr is not None and (snr > 0).any():
         add("median SNR", f"{np.median(snr[snr > 0]):.0f}")
@@ -144,9 +145,12 @@ def _acquisition(series, words, pen):
     if sentences:
         yield {"kind": "paragraph", "text": " ".join(sentences)}
     if about.get("Notes"):
-        yield {"kind": "list", "entries": [_sentence(note) for note in about["Notes"]]}
-    if any(len(np.unique(values)) > 1 for name, values in known_contrasts(series.columns).items() if name != "TR"):
-        yield pen.figure(protocol_figure(series.columns), "protocol", words["captions"]["protocol"])
+        yield {"kind": "list", "entries": [_sentence(note) for note in dict.fromkeys(about["Notes"])]}
+    contrasts = {name: values for name, values in known_contrasts(series.columns).items() if name != "TR"}
+    n_varying = sum(len(np.unique(values)) > 1 for values in contrasts.values())
+    if n_varying:
+        caption = words["captions"]["protocol" if n_varying > 1 else "protocol_1"]
+        yield pen.figure(protocol_figure(series.columns), "protocol", caption)
     yield table_block(**acquisition_table(series.columns))
 
 
@@ -212,18 +216,19 @@ def _spectra(series, words, pen):
 
 
 def _peak_table(series):
-    """Clusters and their peaks as a table, one row per peak."""
-    rows, colors = [], []
-    for index, cluster in enumerate(series.clusters):
-        for position, peak in enumerate(cluster["peaks"] or [{}]):
-            name = f"Cluster {index + 1}" if position == 0 else ""
-            share = percent(cluster["weight"]) if position == 0 and "weight" in cluster else ""
-            places = [short(peak[axis]) if axis in peak else "\u2013" for axis in series.grid.names]
-            rows.append([name, share, *places, percent(peak["fraction"]) if peak else "\u2013"])
-            colors.append(_color(cluster, index) if position == 0 else "transparent")
-    entries = [axis_entry(axis) for axis in series.grid.names]
-    titles = [f"{entry['symbol']} [{entry['unit']}]" if entry["unit"] else entry["symbol"] for entry in entries]
-    return table_block(["cluster", "of voxels", *titles, "of spectrum"], rows, colors=colors)
+    """Clusters as a table, one row each with its largest peaks."""
+    clusters, grid = series.clusters, series.grid
+    n_peaks = max([1, *(min(len(cluster["peaks"]), MAX_PEAKS) for cluster in clusters)])
+    rows = []
+    for index, cluster in enumerate(clusters):
+        cells = [f"{', '.join(place_in_words(p, grid))} ({percent(p['fraction'])})" for p in cluster["peaks"][:n_peaks]]
+        share = percent(cluster["weight"]) if "weight" in cluster else ""
+        rows.append([f"Cluster {index + 1}", share, *cells, *["\u2013"] * (n_peaks - len(cells))])
+    order = ", ".join(axis_entry(axis)["symbol"] for axis in grid.names)
+    titles = [f"{which} peak: {order}" for which in ("largest", "second", "third")[:n_peaks]]
+    colors = [_color(cluster, index) for index, cluster in enumerate(clusters)]
+    note = "In brackets: share of the peak in the cluster's spectrum."
+    return table_block(["cluster", "of voxels", *titles], rows, note, colors, words=True)
 
 
 def _clusters(series, words, pen):
@@ -293,7 +298,7 @@ def _residuals(series, words, pen):
         if not _fits(series.parameters.get(key), series):
             continue
         if key == "gap" and (largest := float(series.values(key).max())) < GAP_OK:
-            text = words["captions"]["gap_small"].format(gap=f"{largest:.0e}")
+            text = words["captions"]["gap_small"].format(gap=power(largest))
             yield {"kind": "paragraph", "text": text}
         else:
             yield from _map_blocks(series, words, pen, view, key, key)
@@ -340,8 +345,8 @@ def _cluster_name(cluster, index):
 def _legend(cluster, index):
     """Name, share and main peak of a cluster, short enough for a legend."""
     peaks = cluster.get("peaks") or []
-    main = [quantity(axis, value) for axis, value in peaks[0].items() if axis != "fraction"] if peaks else []
-    return f"{_cluster_name(cluster, index)}" + (f"\n{', '.join(main)}" if main else "")
+    main = ", ".join(quantity(axis, value) for axis, value in peaks[0].items() if axis != "fraction") if peaks else ""
+    return f"{_cluster_name(cluster, index)}" + (f"\n{main}" if main else "")
 
 
 def _region_name(name, found, roi):

@@ -5,13 +5,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.ndimage import gaussian_filter
 
 from mrspec_prep.bids.catalogue import axis_entry
-from mrspec_prep.reports.style import ACCENT, FAINT, INK, MUTED, WARM, WIDTH, styled, tint_map
+from mrspec_prep.reports.style import ACCENT, FAINT, INK, MUTED, WARM, WIDTH, axes_at, styled, tint_map
 from mrspec_prep.reports.words import number, peak_in_words
 
 NEUTRAL = "#37474f"  # the mean of all voxels
 MAX_PEAKS = 3  # named in a panel
+DISPLAY_WIDTH = 0.02  # standard deviation of the smoothing of drawn planes, in axis lengths: one step of 50
 MAX_PEAKS_3D = 2  # named above a row of planes
 
 
@@ -44,12 +46,12 @@ def overlay_figure(spectra, grid, names, colors, peaks):
     y_name, x_name = grid.names
     handles = []
     for spectrum, color, found in zip(spectra, colors, peaks, strict=True):
-        plane = spectrum.reshape(grid.shape)
+        plane = _smoothed(spectrum.reshape(grid.shape))
         if plane.max() > 0:
-            axes.contourf(*grid.axes[::-1], plane / plane.max(), [0.2, 0.6, 1.01], colors=[color], alpha=0.22)
-            axes.contour(*grid.axes[::-1], plane / plane.max(), [0.2, 0.6], colors=[color], linewidths=[0.9, 1.4])
+            axes.contourf(*grid.axes[::-1], plane, [0.2, 0.6, 1.01], colors=[color], alpha=0.22)
+            axes.contour(*grid.axes[::-1], plane, [0.2, 0.6], colors=[color], linewidths=[0.9, 1.4])
         for peak in found[:MAX_PEAKS]:
-            size = 20 + 130 * peak["fraction"]
+            size = 10 + 90 * peak["fraction"]
             axes.scatter(peak[x_name], peak[y_name], s=size, color=color, edgecolor="white", linewidth=0.8, zorder=3)
         handles.append(axes.plot([], [], "o", color=color, markersize=7)[0])
     _value_axis(axes, "x", x_name, grid.axes[1])
@@ -197,68 +199,81 @@ def _edges_linear(values):
 
 def _curves(curves, grid, names, colors, peaks):
     """One-dimensional spectra above one another on one axis."""
-    n = len(curves)
-    figure = Figure((WIDTH, 0.75 + 0.85 * n), layout="constrained")
-    rows = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
-    axis = grid.names[0]
-    for axes, curve, name, color, found in zip(rows, curves, names, colors, peaks, strict=True):
-        top = curve.max() or 1.0
-        axes.fill_between(grid.axes[0], curve / top, color=color, alpha=0.25, linewidth=0)
-        axes.plot(grid.axes[0], curve / top, color=color)
-        axes.set(ylim=(0, 1.55), yticks=[])
+    row, foot, side = 0.8, 0.5, 0.35
+    figure = Figure((WIDTH, row * len(curves) + foot))
+    axis, values = grid.names[0], grid.axes[0]
+    for index, (curve, name, color, found) in enumerate(zip(curves, names, colors, peaks, strict=True)):
+        axes = axes_at(figure, side, foot + row * (len(curves) - 1 - index), WIDTH - side - 0.1, 0.6 * row)
+        scaled = curve / (curve.max() or 1.0)
+        axes.fill_between(values, scaled, color=color, alpha=0.25, linewidth=0)
+        axes.plot(values, scaled, color=color)
+        axes.set(ylim=(0, 1.35), yticks=[])
         axes.spines["left"].set_visible(False)
         axes.set_title(name, fontsize=8, color=color, pad=1)
+        is_last = index == len(curves) - 1
+        _value_axis(axes, "x", axis, values, label=is_last)
+        axes.tick_params(labelbottom=is_last)
         for peak in found[:MAX_PEAKS]:
-            height = float(np.interp(peak[axis], grid.axes[0], curve / top))
-            above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-            axes.annotate(peak_in_words(peak), (peak[axis], height), **above)
-        _value_axis(axes, "x", axis, grid.axes[0], label=axes is rows[-1])
-    figure.supylabel("amplitude / maximum", fontsize=8.5)
+            where = axes.transData.transform((peak[axis], 0))[0]
+            left, right = axes.transAxes.transform([(0.07, 0), (0.93, 0)])[:, 0]
+            side_of = "left" if where < left else "right" if where > right else "center"
+            height = float(np.interp(peak[axis], values, scaled))
+            above = {"xytext": (0, 3), "textcoords": "offset points", "ha": side_of, "fontsize": 7.5}
+            axes.annotate(peak_in_words(peak, grid), (peak[axis], height), **above)
+    figure.text(0.005, 0.5, "amplitude / maximum", rotation=90, va="center", fontsize=8.5)
     return figure
 
 
 def _planes(planes, grid, names, colors, peaks):
     """Two-dimensional spectra, one panel each, peaks named below."""
-    per_row = min(len(planes), 4 if len(planes) > 3 else 3)
-    n_rows = -(-len(planes) // per_row)
-    figure = Figure((WIDTH, 3.0 * n_rows if per_row < 4 else 2.75 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, per_row, squeeze=False)
-    for axes in panels.ravel()[len(planes) :]:
-        axes.set_visible(False)
+    n = len(planes)
+    per_row = min(n, 3 if n <= 3 else 4 if n <= 8 else 5)
+    left, gap, below, above = 0.55, 0.22, 0.92, 0.26
+    side = min((WIDTH - left - gap * (per_row - 1) - 0.18) / per_row, 2.3)
+    n_rows = -(-n // per_row)
+    figure = Figure((WIDTH, n_rows * (side + below + above)))
     for index, (plane, name, color, found) in enumerate(zip(planes, names, colors, peaks, strict=True)):
-        axes = panels.ravel()[index]
-        _plane(axes, plane, grid.names, grid.axes, color, found, 1)
+        row, column = divmod(index, per_row)
+        bottom = (n_rows - 1 - row) * (side + below + above) + below
+        axes = axes_at(figure, left + column * (side + gap), bottom, side, side)
+        _plane(axes, plane, grid.names, grid.axes, color, found)
         axes.set_title(name, fontsize=8.5)
-        if index % per_row:
+        if column:
             axes.set_ylabel("")
-        lines = [f"{letter}  {peak_in_words(peak)}" for letter, peak in zip("abc", found[:MAX_PEAKS], strict=False)]
-        below = "\n".join(lines + [""] * (MAX_PEAKS - len(lines)))
-        axes.text(0, -0.27, below, transform=axes.transAxes, va="top", fontsize=7.2, linespacing=1.35)
+            axes.tick_params(labelleft=False)
+        lines = [f"{letter}  {peak_in_words(p, grid)}" for letter, p in zip("abc", found[:MAX_PEAKS], strict=False)]
+        place = {"xytext": (0, -33), "textcoords": "offset points", "va": "top"}
+        axes.annotate("\n".join(lines), (0, 0), xycoords="axes fraction", fontsize=7.2, linespacing=1.35, **place)
     return figure
 
 
 def _marginals(cubes, grid, names, colors, peaks):
     """Three-dimensional spectra: the three planes that remain when one axis is summed out."""
     pairs = [(0, 1), (0, 2), (1, 2)]
-    figure = Figure((WIDTH, 2.35 * len(cubes)), layout="constrained")
-    rows = figure.subplots(len(cubes), 3, squeeze=False)
-    for row, cube, name, color, every in zip(rows, cubes, names, colors, peaks, strict=True):
+    left, gap, below, above, height = 0.55, 0.62, 0.48, 0.26, 1.5
+    width = (WIDTH - left - 2 * gap - 0.18) / 3
+    figure = Figure((WIDTH, len(cubes) * (height + below + above)))
+    for index, (cube, name, color, every) in enumerate(zip(cubes, names, colors, peaks, strict=True)):
         found = every[:MAX_PEAKS_3D]
-        words = "   ".join(f"{letter} {peak_in_words(peak)}" for letter, peak in zip("ab", found, strict=False))
-        for axes, (first, second) in zip(row, pairs, strict=True):
+        words = "   ".join(f"{letter} {peak_in_words(peak, grid)}" for letter, peak in zip("ab", found, strict=False))
+        bottom = (len(cubes) - 1 - index) * (height + below + above) + below
+        for position, (first, second) in enumerate(pairs):
+            axes = axes_at(figure, left + position * (width + gap), bottom, width, height)
             plane = cube.sum(axis=3 - first - second)
-            kept = (grid.names[first], grid.names[second])
-            _plane(axes, plane, kept, (grid.axes[first], grid.axes[second]), color, found, 0)
-        row[0].set_title(name, fontsize=8.5)
-        row[1].set_title(words, fontsize=7.2, weight="normal")
+            kept = [(grid.names[axis], grid.axes[axis]) for axis in (first, second)]
+            _plane(axes, plane, *zip(*kept, strict=True), color, found)
+            if position == 0:
+                axes.set_title(name, fontsize=8.5)
+            if position == 1:
+                axes.set_title(words, fontsize=7.2, weight="normal")
     return figure
 
 
-def _plane(axes, plane, names, values, color, found, letters):
+def _plane(axes, plane, names, values, color, found):
     """One coloured plane with its peaks marked."""
-    top = plane.max() or 1.0
+    shown = np.sqrt(_smoothed(plane))
     axes.pcolormesh(
-        _edges(values[1]), _edges(values[0]), plane / top, cmap=tint_map(color), vmin=0, vmax=1, rasterized=True
+        _edges(values[1]), _edges(values[0]), shown, cmap=tint_map(color), vmin=0, vmax=1, rasterized=True
     )
     _value_axis(axes, "x", names[1], values[1])
     _value_axis(axes, "y", names[0], values[0])
@@ -266,6 +281,12 @@ def _plane(axes, plane, names, values, color, found, letters):
     axes.spines[:].set_visible(True)
     for letter, peak in zip("abc", found[:MAX_PEAKS], strict=False):
         place = (peak[names[1]], peak[names[0]])
-        axes.plot(*place, "o", markersize=4.5, color="white", markeredgecolor=INK, markeredgewidth=1)
-        words = axes.annotate(letter, place, xytext=(4, 3), textcoords="offset points", fontsize=8, weight="bold")
+        axes.plot(*place, "o", markersize=2.6, color="white", markeredgecolor=INK, markeredgewidth=0.7, clip_on=False)
+        words = axes.annotate(letter, place, xytext=(3, 2), textcoords="offset points", fontsize=8, weight="bold")
         words.set_path_effects([withStroke(linewidth=2, foreground="white")])
+
+
+def _smoothed(plane):
+    """Plane over its maximum after a slight Gaussian: a peak of one bin becomes a visible dot."""
+    soft = gaussian_filter(np.asarray(plane, float), [DISPLAY_WIDTH * n for n in plane.shape], mode="nearest")
+    return soft / (soft.max() or 1.0)

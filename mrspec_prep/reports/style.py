@@ -71,6 +71,12 @@ def styled(draw):
     return to_svg
 
 
+def axes_at(figure, left, bottom, width, height):
+    """Axes of a figure at a place given in inches."""
+    total_width, total_height = figure.get_size_inches()
+    return figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+
+
 def tint_map(color):
     """Colour map from paper white to one colour."""
     return LinearSegmentedColormap.from_list("tint", [PAPER, color])
@@ -78,8 +84,8 @@ def tint_map(color):
 
 def glow_map(color):
     """Colour map from the night of image panels to one colour, lighter at the very top."""
-    top = 0.35 + 0.65 * np.array(matplotlib.colors.to_rgb(color))
-    return LinearSegmentedColormap.from_list("glow", [(0, NIGHT), (0.8, color), (1, tuple(top))])
+    top = 0.2 + 0.8 * np.array(matplotlib.colors.to_rgb(color))
+    return LinearSegmentedColormap.from_list("glow", [(0, NIGHT), (0.9, color), (1, tuple(top))])
 
 
 def color_range(values, rule):

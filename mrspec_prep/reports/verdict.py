@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
-from mrspec_prep.reports.words import capital, count, join, kernel_in_words, number
+from mrspec_prep.reports.words import capital, count, join, kernel_in_words, number, power
 
 GOOD, CAUTION, PROBLEM = "good", "caution", "problem"
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
@@ -145,7 +145,7 @@ def _certificate(series, texts):
     facts = series.mean_spectrum.metadata if series.mean_spectrum else {}
     if facts.get("LargestGap") is None:
         return
-    gap = f"{facts['LargestGap']:.0e}"
+    gap = power(facts["LargestGap"])
     n_bad = facts.get("NVoxels", 0) - facts.get("NVoxelsConverged", 0)
     if n_bad:
         weight = CAUTION if facts["LargestGap"] > GAP_OK else GOOD

@@ -24,6 +24,20 @@ def short(value):
     return text.replace("-", "\u2212") if "e" not in text else text
 
 
+def rough(value):
+    """Two significant digits, whole numbers from 10 on: ``1.9``, ``62``, ``105``."""
+    return number(round(value)) if value >= 10 else f"{value:.2g}"
+
+
+def power(value):
+    """Small number with a power of ten: ``8 x 10^-10`` in raised digits."""
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}\u202f×\u202f10{raised}"
+
+
 def percent(share):
     """Share as per cent: ``34 %``, ``0.4 %``, ``< 0.1 %``."""
     value = 100 * share
@@ -48,13 +62,28 @@ def quantity(axis, value):
     """Value on a spectral axis with its symbol and unit: ``T2* 62 ms``."""
     entry = axis_entry(axis)
     unit = f" {entry['unit']}" if entry["unit"] else ""
-    return f"{entry['symbol']} {short(value)}{unit}"
+    return f"{entry['symbol']} {rough(value)}{unit}"
 
 
-def peak_in_words(peak):
-    """Peak as ``D 1.9 um2/ms, T2* 62 ms, 71 %``."""
-    parts = [quantity(axis, value) for axis, value in peak.items() if axis != "fraction"]
-    return ", ".join([*parts, percent(peak["fraction"])])
+def peak_in_words(peak, grid):
+    """Peak as ``1.9 um2/ms, 62 ms, 71 %``, in the order of the grid's axes; at its edge with a sign of inequality."""
+    return ", ".join([*place_in_words(peak, grid), percent(peak["fraction"])])
+
+
+def place_in_words(peak, grid):
+    """Position of a peak along each axis of the grid: ``1.9 um2/ms``; ``≥ 500 ms`` in the last bin."""
+    parts = []
+    for axis, values in zip(grid.names, grid.axes, strict=True):
+        if axis in peak:
+            parts.append(f"{_bound(peak[axis], values)}{rough(peak[axis])} {axis_entry(axis)['unit']}".strip())
+    return parts
+
+
+def _bound(value, values):
+    """Sign of inequality of a value in the first or last bin of an axis, where it stands for all beyond."""
+    if len(values) < 2:
+        return ""
+    return "≥ " if value >= values[-1] * 0.9999 else "≤ " if value <= values[0] * 1.0001 else ""
 
 
 def kernel_in_words(kernel, axes):

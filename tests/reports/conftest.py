@@ -97,7 +97,8 @@ def write_participant(out, raw, *, subject="01", kernel="adc-t2star", shape=(52,
     reference[skull] = np.abs(rng.normal(0, 12, skull.sum()))
     save(tissue > 0, "roi", "mask", desc="roi")
     save(reference, "reference", desc="reference")
-    save(22 + rng.normal(0, 2, roi.sum()), "noise", desc="noise", more={"NoiseMethod": "b0-repeats"})
+    noise = 22 + rng.normal(0, 2, roi.sum())
+    save(noise, "noise", desc="noise", more={"NoiseMethod": "b0-repeats", "DegreesOfFreedom": 5})
     n = len(encodings)
     write_table(
         path("axes", ".tsv", desc="encodings"),

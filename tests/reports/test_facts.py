@@ -6,7 +6,7 @@ import pytest
 from mrspec_prep.bids.derivatives import encodings_table
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, n_distinct_encodings, ranges_in_words
-from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, quantity, short
+from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, quantity, short
 
 
 def columns_of(encodings):
@@ -77,4 +77,12 @@ def test_words():
     assert count(2, "echo time") == "two echo times" and count(1, "image") == "one image"
     assert join(["a"]) == "a" and join(["a", "b", "c"]) == "a, b and c" and join([]) == ""
     assert quantity("t2star", 62.0) == "T2* 62 ms"
-    assert peak_in_words({"diffusivity": 1.9, "t2star": 62.0, "fraction": 0.71}) == "D 1.9 µm²/ms, T2* 62 ms, 71\u202f%"
+    assert power(8.2e-10) == "8\u202f×\u202f10⁻¹⁰" and power(0) == "0"
+
+
+def test_a_peak_at_the_edge_of_the_grid_is_a_bound():
+    grid = Grid(diffusivity=[0.5, 1.9, 10.0], t2star=[5.0, 62.0, 500.0])
+    inside = {"diffusivity": 1.9, "t2star": 62.0, "fraction": 0.71}
+    assert peak_in_words(inside, grid) == "1.9 µm²/ms, 62 ms, 71\u202f%"
+    assert peak_in_words(inside | {"t2star": 500.0}, grid) == "1.9 µm²/ms, ≥ 500 ms, 71\u202f%"
+    assert peak_in_words(inside | {"diffusivity": 0.5}, grid) == "≤ 0.5 µm²/ms, 62 ms, 71\u202f%"

@@ -33,7 +33,7 @@ def test_every_reference_can_be_said():
 def test_text_tells_what_ran(participant, words):
     series = collect_series(participant(shape=(14, 16, 1)), "01")[0]
     text = text_of(series, words)
-    assert "exp(−bD) exp(−TE/T2*)" in text and "α = 0.01" in text and "6 repeats" in text
+    assert "exp(−bD) exp(−TE/T2*)" in text and "α = 0.01" in text and "5 degrees of freedom" in text
     assert "among 2 to 10 by the Bayesian information criterion" in text
     assert "MP-PCA" not in text and "Akaike" not in text and "inversion" not in text
     assert "{" not in text and "None" not in text
