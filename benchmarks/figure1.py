@@ -1,6 +1,7 @@
 """Figure 1 of the InSpect paper: 72 simulations of two clusters, InSpect against voxelwise integration.
 
     python -m benchmarks.figure1 --figure figure1.svg --table figure1.tsv
+    python -m benchmarks.figure1 --noise rician --likelihood rician
 
 Each image has 1000 voxels in two halves, each half one T2*-ADC component (paper 1, Eq. 17), SNR 20.
 One of the two axes is fixed and the components lie a factor ("distance") apart on the other.
@@ -18,7 +19,8 @@ from scipy.stats import norm
 
 from benchmarks.protocols import placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
-from mrspec_prep.spectra import estimate_noise, fit_inspect, fit_nnls, integrate_regions, reduce_kernel
+from mrspec_prep.spectra import NoiseModel, estimate_noise, fit_inspect, fit_nnls, integrate_regions, reduce_kernel
+from mrspec_prep.spectra.likelihoods import log_density
 
 KERNEL = "adc-t2star"
 T2STAR = (20.0, 50.0, 80.0)  # ms
@@ -78,19 +80,29 @@ def kmeans_labels(signals, seed):
     return best[1]
 
 
-def simulate(cell, encodings, seed):
-    """Signals of an image, its truth, and the expected score of who knows both signals."""
+def simulate(cell, encodings, seed, kind="gaussian"):
+    """Signals of an image, its truth, and the score of who knows both signals and the noise.
+
+    The score is the expected one for Gaussian noise, that of this very image for Rician noise.
+    """
     truth = np.repeat([0, 1], IMAGE[0] * IMAGE[1] // 2)
     pure = simulate_signals(KERNEL, encodings, cell.components)
-    signals = add_noise(pure[truth], 1 / SNR, np.random.default_rng(seed))
-    return signals, truth, float(norm.cdf(np.linalg.norm(pure[0] - pure[1]) * SNR / 2))
+    signals = add_noise(pure[truth], 1 / SNR, np.random.default_rng(seed), kind)
+    if kind == "gaussian":
+        return signals, truth, float(norm.cdf(np.linalg.norm(pure[0] - pure[1]) * SNR / 2))
+    first, second = (log_density(signals, component, 1 / SNR).sum(axis=1) for component in pure)
+    return signals, truth, float(((second > first) == truth).mean())
 
 
-def run_cell(cell, index, encodings, grid, kernel, noise, seed):
+def run_cell(cell, index, encodings, grid, kernel, sigma, seed, kind="gaussian", likelihood="gaussian"):
     """Scores of every method, and the two maps the figure shows."""
-    signals, truth, oracle = simulate(cell, encodings, [seed, index])
-    noise_std = estimate_noise(signals, encodings, "b0-repeats" if noise == "b0-repeats" else 1 / SNR).noise_std
-    fit = fit_inspect(signals, kernel, noise_std, 2, seed=seed)
+    signals, truth, oracle = simulate(cell, encodings, [seed, index], kind)
+    method = "b0-repeats" if sigma == "b0-repeats" else 1 / SNR
+    model = NoiseModel("rician" if likelihood == "rician" else "gaussian")
+    estimate = estimate_noise(signals, encodings, method, model=model)
+    if likelihood == "student-t":
+        model = NoiseModel(likelihood, degrees_of_freedom=float(estimate.degrees_of_freedom[0]))
+    fit = fit_inspect(signals, kernel, estimate.noise_std, 2, seed=seed, noise=model)
     fraction = integration_labels(signals, kernel, grid, cell)
     scores = {
         "inspect": recovered(fit.labels - 1, truth),
@@ -104,7 +116,7 @@ def run_cell(cell, index, encodings, grid, kernel, noise, seed):
     return scores, {"inspect": weight.reshape(IMAGE), "integration": fraction.reshape(IMAGE)}
 
 
-def run(noise="b0-repeats", seed=0, progress=sys.stderr):
+def run(sigma="b0-repeats", seed=0, progress=sys.stderr, kind="gaussian", likelihood="gaussian"):
     """All simulations.
 
     Returns
@@ -117,7 +129,7 @@ def run(noise="b0-repeats", seed=0, progress=sys.stderr):
     kernel = reduce_kernel(kernel_matrix(KERNEL, encodings, grid))
     results = []
     for index, cell in enumerate(cells()):
-        results.append((cell, *run_cell(cell, index, encodings, grid, kernel, noise, seed)))
+        results.append((cell, *run_cell(cell, index, encodings, grid, kernel, sigma, seed, kind, likelihood)))
         if progress is not None:
             print(f"\r{index + 1} of {len(cells())} simulations", end="", file=progress, flush=True)
     if progress is not None:
@@ -201,10 +213,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path, help="where to draw the figure (.svg, .png, .pdf)")
     parser.add_argument("--table", type=Path, help="where to write the table of all cells")
-    parser.add_argument("--noise", choices=("b0-repeats", "known"), default="b0-repeats")
+    parser.add_argument("--sigma", choices=("b0-repeats", "known"), default="b0-repeats", help="noise level given")
+    parser.add_argument("--noise", choices=("gaussian", "rician"), default="gaussian", help="of the simulation")
+    parser.add_argument("--likelihood", choices=("gaussian", "rician", "student-t"), default="gaussian")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    results = run(options.noise, options.seed)
+    results = run(options.sigma, options.seed, kind=options.noise, likelihood=options.likelihood)
     print(table(results))
     print(summary(results))
     if options.table:

@@ -165,6 +165,7 @@ def magnitude_block(
     n_clusters, n_encodings = predicted.shape
     w, first, second = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
     bounds, arguments = np.empty(n_clusters), np.empty(n_encodings)
+    ratios = np.empty((n_clusters, n_encodings))
     moments[:] = 0.0
     weights[:] = 0.0
     sums[:] = 0.0
@@ -192,7 +193,7 @@ def magnitude_block(
             for e in range(n_encodings):
                 arguments[e] = v[e] * abs(predicted[m, e]) * inverse
             value, first[m], second[m] = magnitude_fit(
-                arguments, norms[m] * inverse, scale_variance, first[m], n_coils, bend, table
+                arguments, norms[m] * inverse, scale_variance, first[m], n_coils, bend, table, ratios[m]
             )
             w[m] = log_probs[m] + value
             top = max(top, w[m])
@@ -209,11 +210,9 @@ def magnitude_block(
                 moments[2, m] += w[m] * second[m]
                 weights[m] += w[m] * second[m] * inverse
                 share = w[m] * first[m] * inverse
-                factor = first[m] * inverse
                 for e in range(n_encodings):
-                    x = predicted[m, e]
-                    real = share * v[e] * ratio(factor * abs(x) * v[e], n_coils, table)
-                    sums[m, e] += real if x >= 0.0 else -real
+                    real = share * v[e] * ratios[m, e]
+                    sums[m, e] += real if predicted[m, e] >= 0.0 else -real
         if responsibilities.shape[0] > 0:
             scales[n] = 0.0
             for m in range(n_clusters):
@@ -223,14 +222,14 @@ def magnitude_block(
 
 
 @compiled
-def magnitude_fit(arguments, precision, scale_variance, start, n_coils, bend, table):
+def magnitude_fit(arguments, precision, scale_variance, start, n_coils, bend, table, ratios):
     """Log-density gain of one cluster over a zero signal, and the scale's first two moments.
 
     arguments: |x| v / s2; precision: ||x||2 / s2. The scale's posterior mean solves
-    a = (sum_e z_e R(a z_e) + 1/V) / (precision + 1/V), R the Bessel ratio, by Newton's method.
+    a = (sum_e z_e R(a z_e) + 1/V) / (precision + 1/V), R the Bessel ratio (filled in), by Newton's method.
     """
     if scale_variance == 0.0:
-        return sum_log_bessel(arguments, 1.0, n_coils, bend, table) - 0.5 * precision, 1.0, 1.0
+        return sum_log_bessel(arguments, 1.0, n_coils, bend, table, ratios) - 0.5 * precision, 1.0, 1.0
     stiff = precision + 1.0 / scale_variance
     a, mean, linear = start, start, 0.0
     for turn in range(ROUNDS):
@@ -246,7 +245,7 @@ def magnitude_fit(arguments, precision, scale_variance, start, n_coils, bend, ta
         slope = min(max(bent, 0.0) / stiff, 0.9) - 1.0
         a = max(a - (mean - a) / slope, 0.1 * a)
     gain = 0.5 * stiff * mean * mean - 0.5 / scale_variance - 0.5 * np.log(scale_variance * stiff)
-    gain += sum_log_bessel(arguments, a, n_coils, bend, table) - a * linear
+    gain += sum_log_bessel(arguments, a, n_coils, bend, table, ratios) - a * linear
     return gain, mean, mean * mean + 1.0 / stiff
 
 

@@ -1,12 +1,15 @@
-"""Coarser bases for warm starts: columns of a kernel merged where they look alike."""
+"""A coarser basis for warm starts: columns of a kernel merged where they look alike."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.spectra.compiled import compiled, single_threaded_blas
 
-#: merged columns and smallest singular value kept, relative to sqrt(alpha), for the two levels
-LEVELS = ((100, 1.0), (400, 0.1))
-SMALLEST_PROBLEM = 150  # below this number of bins a level costs more than it saves
+#: below this number of bins the problem is solved whole, above it on merged columns first
+WHOLE_PROBLEM = 150
+MERGED_COLUMNS = 400  # at most
+RELATIVE_FLOOR = 0.03  # smallest singular value that counts on merged columns, relative to sqrt(alpha)
 
 
 @compiled
@@ -55,21 +58,21 @@ def coarse_columns(reduced, alpha, n_columns, relative_floor):
     return np.ascontiguousarray(sums[used] / np.sqrt(counts[used])[:, None]), kept
 
 
-def coarse_levels(reduced, alpha):
-    """Two coarse bases, coarsest first, and their ranks; empty where they would not pay.
+@dataclass(frozen=True, eq=False)
+class CoarseBasis:
+    """Merged columns (n_columns, n_leading), the leading rows they use, and their Gram matrix."""
 
-    Returns
-    -------
-    levels : tuple of two (n, rank) arrays
-    ranks : tuple of two int
+    columns: np.ndarray
+    n_leading: int
+    gram: np.ndarray
 
-    """
-    levels, ranks = [], []
-    for n_columns, floor in LEVELS:
-        if reduced.n_bins < max(SMALLEST_PROBLEM, 2 * n_columns):
-            columns, rank = np.zeros((0, 1)), 1
-        else:
-            columns, rank = coarse_columns(reduced, alpha, n_columns, floor)
-        levels.append(columns)
-        ranks.append(rank)
-    return tuple(levels), tuple(ranks)
+
+def coarse_basis(reduced, alpha):
+    """Basis on which a warm start is found; the whole one for small problems."""
+    if reduced.n_bins <= WHOLE_PROBLEM:
+        columns, n_leading = reduced.columns, reduced.n_ranks
+    else:
+        n_columns = int(min(MERGED_COLUMNS, max(WHOLE_PROBLEM, reduced.n_bins // 2)))
+        columns, n_leading = coarse_columns(reduced, alpha, n_columns, RELATIVE_FLOOR)
+    with single_threaded_blas():
+        return CoarseBasis(columns, n_leading, columns @ columns.T)

@@ -192,16 +192,21 @@ def _interpolate(table, u, first):
 
 
 @compiled
-def sum_log_bessel(arguments, factor, n_coils, bend, table):
-    """Sum over e of ``log_bessel(factor * arguments[e])``; arguments and factor >= 0; bend: ``knee(n_coils)``."""
+def sum_log_bessel(arguments, factor, n_coils, bend, table, ratios):
+    """Sum over e of ``log_bessel(factor * arguments[e])``, with every ``bessel_ratio``.
+
+    arguments, factor >= 0; bend: ``knee(n_coils)``; ratios is filled.
+    """
     total, product, logs, steep = 0.0, 1.0, 0.0, 1.0 / bend
     n_intervals = table.shape[0]
     for e in range(arguments.shape[0]):
         z = min(factor * arguments[e], 1e100)
-        place = z / (z + n_coils) * n_intervals
-        index = min(int(place), n_intervals - 1)
-        part = place - index
-        total += z + ((table[index, 0] * part + table[index, 1]) * part + table[index, 2]) * part + table[index, 3]
+        u = z / (z + n_coils)
+        index = min(int(u * n_intervals), n_intervals - 1)
+        part = u * n_intervals - index
+        row = table[index]
+        total += z + ((row[0] * part + row[1]) * part + row[2]) * part + row[3]
+        ratios[e] = u * (((row[4] * part + row[5]) * part + row[6]) * part + row[7])
         product *= 1.0 + z * steep
         if product > 1e100:
             logs += np.log(product)

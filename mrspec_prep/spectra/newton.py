@@ -3,6 +3,9 @@
 min_{f>=0} 1/2 ||B f - s||2 + alpha/2 ||f||2 has the dual
 min_y phi(y) = 1/2 y'y - s'y + 1/(2 alpha) ||(B'y)_+||2 with f = (B'y)_+ / alpha.
 With g = y - s + B f, the gap between the two objectives is exactly 1/2 ||g||2.
+
+Most bins stay at zero, far from entering: Newton works on the bins that might take part
+(``index``), and all bins are looked at again when it has converged.
 """
 
 import numpy as np
@@ -12,65 +15,86 @@ from mrspec_prep.spectra.compiled import compiled
 SUFFICIENT_SLOPE = 0.1  # a full step is taken when it leaves at most this part of the slope
 STALLED_STEPS = 10  # steps without halving a small gap after which rounding is held to be reached
 SMALL_GAP = 1e-4
-COARSE_TOLERANCE = 1e-5  # relative gap at which a coarse problem has given what it can
-COARSE_STEPS = 30
+WOODBURY_SHARE = 0.8  # active bins per rank below which the smaller of the two Newton systems is solved
+CHUNK = 64  # columns added to Newton's matrix at a time
+CANDIDATE_SHARE = 0.3  # bins whose z is above minus this share of the largest z might become active
+RESTRICTED_SHARE = 0.3  # of the tolerance, to be reached on the bins that take part
 
 
 @compiled
-def dots(columns, vector, out):
-    """out_j = b_j' vector for every column b_j of the basis."""
-    n_bins, n_ranks = columns.shape
-    for j in range(n_bins):
+def dots(columns, index, vector, out):
+    """out_i = b_j' vector for the columns j = index_i."""
+    n_ranks = vector.shape[0]
+    for i in range(index.shape[0]):
+        column = columns[index[i]]
         total = 0.0
         for k in range(n_ranks):
-            total += columns[j, k] * vector[k]
-        out[j] = total
+            total += column[k] * vector[k]
+        out[i] = total
 
 
 @compiled
-def gradient(columns, signal, alpha, y, z, g):
-    """G = y - s + B (z)_+ / alpha; returns ||g||2."""
-    n_bins, n_ranks = columns.shape
+def gradient(columns, index, signal, alpha, y, z, g):
+    """G = y - s + B (z)_+ / alpha; returns ||g||2 and ||f||2 alpha2."""
+    n_ranks = y.shape[0]
     for k in range(n_ranks):
         g[k] = 0.0
-    for j in range(n_bins):
-        if z[j] > 0.0:
-            zj = z[j]
+    penalty = 0.0
+    for i in range(index.shape[0]):
+        zi = z[i]
+        if zi > 0.0:
+            penalty += zi * zi
+            column = columns[index[i]]
             for k in range(n_ranks):
-                g[k] += zj * columns[j, k]
+                g[k] += zi * column[k]
     total = 0.0
     for k in range(n_ranks):
         g[k] = y[k] - signal[k] + g[k] / alpha
         total += g[k] * g[k]
-    return total
+    return total, penalty
 
 
 @compiled
-def curvature(columns, alpha, z, hessian, rows):
-    """Lower triangle of H = alpha I + B_A B_A', A = {z > 0}; four columns at a time."""
-    n_bins, n_ranks = columns.shape
-    for i in range(n_ranks):
-        for k in range(i + 1):
-            hessian[i, k] = 0.0
-        hessian[i, i] = alpha
-    waiting = 0
-    for j in range(n_bins):
-        if z[j] > 0.0:
-            rows[waiting] = j
-            waiting += 1
-            if waiting == 4:
-                a, b, c, d = columns[rows[0]], columns[rows[1]], columns[rows[2]], columns[rows[3]]
-                for i in range(n_ranks):
-                    ai, bi, ci, di = a[i], b[i], c[i], d[i]
-                    for k in range(i + 1):
-                        hessian[i, k] += ai * a[k] + bi * b[k] + ci * c[k] + di * d[k]
-                waiting = 0
-    for w in range(waiting):
-        a = columns[rows[w]]
-        for i in range(n_ranks):
-            ai = a[i]
-            for k in range(i + 1):
-                hessian[i, k] += ai * a[k]
+def relative_gap(outside, alpha, y, g, squared, penalty):
+    """Duality gap over the dual objective (a lower bound of the best objective), neither halved."""
+    if squared == 0.0:
+        return 0.0
+    primal = outside + penalty / alpha
+    for k in range(y.shape[0]):
+        primal += (g[k] - y[k]) ** 2  # B f - s = g - y
+    return squared / max(primal - squared, 1e-300)
+
+
+@compiled
+def add_products(columns, chosen, signs, n_chosen, matrix, space):
+    """Add signs_c b_c b_c' over the chosen columns to the lower triangle, two rows by two columns at a time."""
+    n = matrix.shape[0]
+    plain = space[: n * n_chosen].reshape(n, n_chosen)
+    signed = space[n * n_chosen : 2 * n * n_chosen].reshape(n, n_chosen)
+    for c in range(n_chosen):
+        column, sign = columns[chosen[c]], signs[c]
+        for k in range(n):
+            plain[k, c] = column[k]
+            signed[k, c] = sign * column[k]
+    for i in range(0, n, 2):
+        next_i = min(i + 1, n - 1)
+        a, b = signed[i], signed[next_i]
+        for k in range(0, next_i + 1, 2):
+            next_k = min(k + 1, n - 1)
+            p, q = plain[k], plain[next_k]
+            ap, aq, bp, bq = 0.0, 0.0, 0.0, 0.0
+            for c in range(n_chosen):
+                ap += a[c] * p[c]
+                aq += a[c] * q[c]
+                bp += b[c] * p[c]
+                bq += b[c] * q[c]
+            matrix[i, k] += ap
+            if next_k > k:
+                matrix[i, next_k] += aq
+            if next_i > i:
+                matrix[next_i, k] += bp
+                if next_k > k:
+                    matrix[next_i, next_k] += bq
 
 
 @compiled
@@ -106,6 +130,69 @@ def solve_factored(factor, x):
 
 
 @compiled
+def direction_by_ranks(products, alpha, g, d, matrix):
+    """D = -alpha (alpha I + B_A B_A')^-1 g on the leading ranks, -g on the others (where B_A B_A' << alpha).
+
+    ``products`` holds B_A B_A' in its lower triangle.
+    """
+    n = matrix.shape[0]
+    for i in range(n):
+        for k in range(i):
+            matrix[i, k] = products[i, k]
+        matrix[i, i] = products[i, i] + alpha
+        d[i] = -alpha * g[i]
+    cholesky(matrix)
+    solve_factored(matrix, d[:n])
+    for k in range(n, g.shape[0]):
+        d[k] = -g[k]
+
+
+@compiled
+def update_products(columns, index, z, counted, products, changed, signs, space):
+    """Bring B_A B_A' up to date with A = {z > 0}: columns that entered are added, those that left taken away."""
+    n_changed = 0
+    for i in range(index.shape[0]):
+        positive = z[i] > 0.0
+        if positive != counted[i]:
+            counted[i] = positive
+            changed[n_changed] = index[i]
+            signs[n_changed] = 1.0 if positive else -1.0
+            n_changed += 1
+            if n_changed == CHUNK:
+                add_products(columns, changed, signs, n_changed, products, space)
+                n_changed = 0
+    add_products(columns, changed, signs, n_changed, products, space)
+
+
+@compiled
+def direction_by_bins(columns, active, n_active, alpha, g, d, matrix, x):
+    """The same by Woodbury's identity: d = -g + B_A (alpha I + B_A'B_A)^-1 B_A'g."""
+    n_ranks = g.shape[0]
+    gram = matrix[:n_active, :n_active]
+    for i in range(n_active):
+        a = columns[active[i]]
+        for j in range(i + 1):
+            b = columns[active[j]]
+            total = 0.0
+            for k in range(n_ranks):
+                total += a[k] * b[k]
+            gram[i, j] = total
+        gram[i, i] += alpha
+        total = 0.0
+        for k in range(n_ranks):
+            total += a[k] * g[k]
+        x[i] = total
+    cholesky(gram)
+    solve_factored(gram, x[:n_active])
+    for k in range(n_ranks):
+        d[k] = -g[k]
+    for i in range(n_active):
+        a = columns[active[i]]
+        for k in range(n_ranks):
+            d[k] += x[i] * a[k]
+
+
+@compiled
 def slope(y, signal, d, z, zd, alpha, t):
     """First and second derivative of phi(y + t d) in t, from z = B'y and zd = B'd."""
     first, second = 0.0, 0.0
@@ -113,11 +200,11 @@ def slope(y, signal, d, z, zd, alpha, t):
         first += d[k] * (y[k] + t * d[k] - signal[k])
         second += d[k] * d[k]
     bent, curved = 0.0, 0.0
-    for j in range(z.shape[0]):
-        moved = z[j] + t * zd[j]
+    for i in range(z.shape[0]):
+        moved = z[i] + t * zd[i]
         if moved > 0.0:
-            bent += moved * zd[j]
-            curved += zd[j] * zd[j]
+            bent += moved * zd[i]
+            curved += zd[i] * zd[i]
     return first + bent / alpha, second + curved / alpha
 
 
@@ -150,93 +237,110 @@ def step_length(y, signal, d, z, zd, alpha, slope0):
 
 
 @compiled
-def relative_gap(signal, outside, alpha, y, z, g, squared):
-    """Duality gap over the dual objective (a lower bound of the best objective), not halved."""
-    primal = outside
-    for k in range(y.shape[0]):
-        primal += (g[k] - y[k]) ** 2  # B f - s = g - y
-    penalty = 0.0
-    for j in range(z.shape[0]):
-        if z[j] > 0.0:
-            penalty += z[j] * z[j]
-    primal += penalty / alpha
-    if squared == 0.0:
-        return 0.0
-    return squared / max(primal - squared, 1e-300)
+def newton(columns, index, n_leading, signal, outside, alpha, y, tolerance, max_steps, work):
+    """Minimise phi over the columns of ``index`` from y, in place, until the relative gap is within the tolerance.
 
-
-@compiled
-def newton(columns, signal, outside, alpha, y, tolerance, max_steps, work):
-    """Minimise phi from y, in place, until the relative gap is within the tolerance.
-
-    Returns the relative gap of the y left behind, computed afresh, and the steps taken.
+    Returns the relative gap of the best y met, which is left behind, and the steps taken.
     """
-    n_ranks = columns.shape[1]
-    z, zd, g, d, hessian, rows = work
-    dots(columns, y, z)
-    squared = gradient(columns, signal, alpha, y, z, g)
-    gap = relative_gap(signal, outside, alpha, y, z, g, squared)
-    fresh, best_y, best_gap, since_best, step = True, y.copy(), gap, 0, 0
-    while step < max_steps and since_best < STALLED_STEPS:
-        if gap <= tolerance:
-            if fresh:
-                return gap, step
-        else:
-            curvature(columns, alpha, z, hessian, rows)
-            cholesky(hessian)
-            slope0 = 0.0
-            for k in range(n_ranks):
-                d[k] = -alpha * g[k]
-            solve_factored(hessian, d)
-            for k in range(n_ranks):
-                slope0 += g[k] * d[k]
-            dots(columns, d, zd)
-            t = step_length(y, signal, d, z, zd, alpha, slope0)
-            for k in range(n_ranks):
-                y[k] += t * d[k]
-            step += 1
-        dots(columns, y, z)
-        squared = gradient(columns, signal, alpha, y, z, g)
-        gap = relative_gap(signal, outside, alpha, y, z, g, squared)
-        fresh = True
-        since_best += 1
+    n_ranks, n_index = y.shape[0], index.shape[0]
+    z, zd, signs, g, d, best_y, x, active, counted, matrix_space, products_space, space = work
+    z, zd, best_y = z[:n_index], zd[:n_index], best_y[:n_ranks]
+    g, d = g[:n_ranks], d[:n_ranks]
+    counted = counted[:n_index]
+    counted[:] = False
+    products = products_space[: n_leading * n_leading].reshape(n_leading, n_leading)
+    products[:] = 0.0
+    dots(columns, index, y, z)
+    best_gap, since_best, step = np.inf, 0, 0
+    while True:
+        squared, penalty = gradient(columns, index, signal, alpha, y, z, g)
+        gap = relative_gap(outside, alpha, y, g, squared, penalty)
         if gap < 0.5 * best_gap or best_gap > SMALL_GAP:
             since_best = 0
+        else:
+            since_best += 1
         if gap < best_gap:
             best_gap = gap
             best_y[:] = y
+        if best_gap <= tolerance or step >= max_steps or since_best >= STALLED_STEPS:
+            break
+        n_active = np.sum(z > 0.0)
+        if n_active <= WOODBURY_SHARE * n_leading:
+            n_active = 0
+            for i in range(n_index):
+                if z[i] > 0.0:
+                    active[n_active] = index[i]
+                    n_active += 1
+            matrix = matrix_space[: n_active * n_active].reshape(n_active, n_active)
+            direction_by_bins(columns, active, n_active, alpha, g, d, matrix, x)
+        else:
+            matrix = matrix_space[: n_leading * n_leading].reshape(n_leading, n_leading)
+            update_products(columns, index, z, counted, products, active, signs, space)
+            direction_by_ranks(products, alpha, g, d, matrix)
+        slope0 = 0.0
+        for k in range(n_ranks):
+            slope0 += g[k] * d[k]
+        dots(columns, index, d, zd)
+        t = step_length(y, signal, d, z, zd, alpha, slope0)
+        for k in range(n_ranks):
+            y[k] += t * d[k]
+        for i in range(n_index):
+            z[i] += t * zd[i]
+        step += 1
     y[:] = best_y
     return best_gap, step
 
 
 @compiled
-def solve_block(columns, levels, ranks, signals, outside, alpha, tolerance, max_steps, duals, gaps, steps):
-    """Solve voxels one by one through coarser bases; fills duals, relative gaps and steps.
+def workspace(n_bins, n_ranks):
+    """Arrays that ``newton`` writes to."""
+    return (
+        np.empty(n_bins),
+        np.empty(n_bins),
+        np.empty(n_bins),
+        np.empty(n_ranks),
+        np.empty(n_ranks),
+        np.empty(n_ranks),
+        np.empty(n_ranks),
+        np.empty(n_bins, np.int64),
+        np.empty(n_bins, np.bool_),
+        np.empty(n_ranks * n_ranks),
+        np.empty(n_ranks * n_ranks),
+        np.empty(2 * n_ranks * CHUNK),
+    )
 
-    ``levels`` holds two coarse bases, coarsest first (no columns: level left out), and
-    ``ranks`` the number of leading rows each of them uses. With no level in use,
-    ``duals`` are the starting points.
+
+@compiled
+def refine_block(
+    columns, n_leading, products, pending, signals, outside, alpha, tolerance, max_steps, duals, gaps, steps
+):
+    """Look at all bins of the voxels pending; solve on the bins that might take part where the gap is too wide.
+
+    ``products`` holds B'y of every voxel pending. A voxel whose gap is within the tolerance,
+    or that has used its steps, is left as it is.
     """
     n_bins, n_ranks = columns.shape
-    z, zd, g, d = np.empty(n_bins), np.empty(n_bins), np.empty(n_ranks), np.empty(n_ranks)
-    hessian, rows = np.empty((n_ranks, n_ranks)), np.empty(4, np.int64)
-    coarse_hessians = (np.empty((ranks[0], ranks[0])), np.empty((ranks[1], ranks[1])))
-    for v in range(signals.shape[0]):
+    work = workspace(n_bins, n_ranks)
+    every, index = np.arange(n_bins), np.empty(n_bins, np.int64)
+    g = np.empty(n_ranks)
+    for p in range(pending.shape[0]):
+        v, z = pending[p], products[p]
         signal, y = signals[v], duals[v]
-        started = False
-        for level in range(2):
-            coarse, rank = levels[level], ranks[level]
-            n_coarse = coarse.shape[0]
-            if n_coarse == 0:
-                continue
-            if not started:
-                y[:] = signal
-                y[:rank] = 0.0
-                started = True
-            energy = outside[v]
-            for k in range(rank, n_ranks):
-                energy += signal[k] * signal[k]
-            work = (z[:n_coarse], zd[:n_coarse], g[:rank], d[:rank], coarse_hessians[level], rows)
-            newton(coarse, signal[:rank], energy, alpha, y[:rank], COARSE_TOLERANCE, COARSE_STEPS, work)
-        work = (z, zd, g, d, hessian, rows)
-        gaps[v], steps[v] = newton(columns, signal, outside[v], alpha, y, tolerance, max_steps, work)
+        squared, penalty = gradient(columns, every, signal, alpha, y, z, g)
+        gaps[v] = relative_gap(outside[v], alpha, y, g, squared, penalty)
+        if gaps[v] <= tolerance or steps[v] >= max_steps:
+            continue
+        floor = 0.0
+        for j in range(n_bins):
+            floor = max(floor, z[j])
+        floor *= -CANDIDATE_SHARE
+        n_index = 0
+        for j in range(n_bins):
+            if z[j] > floor:
+                index[n_index] = j
+                n_index += 1
+        _, taken = newton(
+            columns, index[:n_index], n_leading, signal, outside[v], alpha, y, RESTRICTED_SHARE * tolerance,
+            max_steps - steps[v], work,
+        )  # fmt: skip
+        steps[v] += max(taken, 1)

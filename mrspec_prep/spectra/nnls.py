@@ -7,17 +7,19 @@ import scipy.sparse
 
 from mrspec_prep.spectra.active_set import active_set_block
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.spectra.levels import coarse_levels
-from mrspec_prep.spectra.newton import solve_block
+from mrspec_prep.spectra.gram import gram_start_block
+from mrspec_prep.spectra.levels import coarse_basis
+from mrspec_prep.spectra.newton import SMALL_GAP, refine_block
 from mrspec_prep.spectra.reduction import check_signals, reduce_kernel
 
-BLOCK = 256  # voxels solved by one call of compiled code
+BLOCK = 64  # voxels solved by one call of compiled code
 MAX_STEPS = 200
+START_TOLERANCE = 1e-9  # of the multipliers, in the warm start
 MAX_CHANGES = 5000
 MULTIPLIER_TOLERANCE = 1e-11
-NO_LEVELS = (np.zeros((0, 1)), np.zeros((0, 1)))
+LEADING_SHARE = 1e-3  # squared singular values below this share of alpha act like zero in a Newton step
 WARM_NEWTON_ALPHA = 1e-8  # alpha over the largest squared singular value from which a warm Newton beats the active set
-WARM_TOLERANCE = 1e-13
+WARM_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,26 +147,50 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None):
 def _solve_dual(compressed, outside, reduced, alpha, tolerance, n_threads):
     """Newton in the dual; voxels it leaves behind go through the active set."""
     n_voxels = len(compressed)
-    levels, ranks = coarse_levels(reduced, alpha)
+    coarse = coarse_basis(reduced, alpha)
     dual, gap = np.zeros_like(compressed), np.zeros(n_voxels)
     steps = np.zeros(n_voxels, np.int64)
 
     def work(start, stop):
         part = slice(start, stop)
-        solve_block(
-            reduced.columns, levels, ranks, compressed[part], outside[part], alpha, tolerance, MAX_STEPS,
-            dual[part], gap[part], steps[part],
+        gram_start_block(
+            coarse.gram, coarse.columns, coarse.n_leading, compressed[part], alpha, START_TOLERANCE, MAX_CHANGES,
+            dual[part],
         )  # fmt: skip
+        refine(reduced, compressed[part], outside[part], alpha, tolerance, dual[part], gap[part], steps[part])
 
-    for_blocks(n_voxels, BLOCK, work, n_threads)
+    with single_threaded_blas():
+        for_blocks(n_voxels, BLOCK, work, n_threads)
     left = np.flatnonzero(gap > tolerance)
     if len(left):
         _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dual, gap, steps)
     return NNLSResult(dual, reduced.basis, alpha, gap, gap <= tolerance, steps)
 
 
+def refine(reduced, compressed, outside, alpha, tolerance, dual, gap, steps):
+    """Newton from ``dual`` on all bins until every voxel is certified or has used its steps; in place."""
+    n_leading = leading_ranks(reduced, alpha)
+    pending = np.arange(len(compressed))
+    best = np.full(len(compressed), np.inf)
+    while len(pending):
+        products = dual[pending] @ reduced.basis
+        refine_block(
+            reduced.columns, n_leading, products, pending, compressed, outside, alpha, tolerance, MAX_STEPS,
+            dual, gap, steps,
+        )  # fmt: skip
+        moving = (gap[pending] < 0.5 * best[pending]) | (gap[pending] > SMALL_GAP)
+        best[pending] = np.minimum(best[pending], gap[pending])
+        pending = pending[(gap[pending] > tolerance) & (steps[pending] < MAX_STEPS) & moving]
+
+
+def leading_ranks(reduced, alpha):
+    """Rows of the basis that Newton's matrix must hold: those that are not small against sqrt(alpha)."""
+    return max(1, int((reduced.singular_values**2 > LEADING_SHARE * alpha).sum()))
+
+
 def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dual, gap, steps):
     """Replace what Newton left behind by y = s - B f of the active set, where that is better."""
+
     def work(start, stop):
         which = left[start:stop]
         spectra = np.zeros((len(which), reduced.n_bins))
@@ -173,18 +199,15 @@ def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dua
             reduced.columns, compressed[which], outside[which], alpha, MULTIPLIER_TOLERANCE, MAX_CHANGES,
             spectra, found, changes,
         )  # fmt: skip
-        start_dual = compressed[which] - spectra @ reduced.columns
-        polished = np.zeros(len(which), np.int64)
-        solve_block(
-            reduced.columns, NO_LEVELS, (0, 0), compressed[which], outside[which], alpha, tolerance, MAX_STEPS,
-            start_dual, found, polished,
-        )  # fmt: skip
+        polished, taken = compressed[which] - spectra @ reduced.columns, np.zeros(len(which), np.int64)
+        refine(reduced, compressed[which], outside[which], alpha, tolerance, polished, found, taken)
         better = found < gap[which]
-        dual[which[better]] = start_dual[better]
+        dual[which[better]] = polished[better]
         gap[which[better]] = found[better]
-        steps[which] += changes + polished
+        steps[which] += changes + taken
 
-    for_blocks(len(left), BLOCK, work, n_threads)
+    with single_threaded_blas():
+        for_blocks(len(left), BLOCK, work, n_threads)
 
 
 def solve_one(reduced, target, alpha, spectrum, dual):
@@ -195,11 +218,8 @@ def solve_one(reduced, target, alpha, spectrum, dual):
     """
     nowhere = np.zeros(1)
     if alpha >= WARM_NEWTON_ALPHA * reduced.singular_values[0] ** 2:
-        gap, steps = np.empty(1), np.empty(1, np.int64)
-        solve_block(
-            reduced.columns, NO_LEVELS, (0, 0), target[None], nowhere, alpha, WARM_TOLERANCE, MAX_STEPS,
-            dual[None], gap, steps,
-        )  # fmt: skip
+        gap = np.empty(1)
+        refine(reduced, target[None], nowhere, alpha, WARM_TOLERANCE, dual[None], gap, np.zeros(1, np.int64))
         if gap[0] <= 100 * WARM_TOLERANCE:
             np.maximum(reduced.columns @ dual, 0, out=spectrum)
             spectrum /= alpha

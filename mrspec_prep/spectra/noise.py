@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import compiled, for_blocks
-from mrspec_prep.spectra.newton import cholesky, curvature, dots
+from mrspec_prep.spectra.magnitude_noise import channel_variance
+from mrspec_prep.spectra.newton import add_products, cholesky
 from mrspec_prep.spectra.nnls import fit_nnls
 from mrspec_prep.spectra.reduction import check_signals, reduce_kernel
 
@@ -36,7 +37,7 @@ class NoiseEstimate:
     note: str
 
 
-def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0.01):
+def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0.01, model=None):
     """Noise standard deviation per voxel.
 
     Parameters
@@ -52,6 +53,9 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
         For ``residual``.
     alpha : float
         For ``residual``.
+    model : NoiseModel, optional
+        For Rician and nc-chi noise the estimate is that of each real channel: the scatter of
+        magnitudes is less where the signal is weak.
 
     Returns
     -------
@@ -64,27 +68,31 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
 
     """
     signals = check_signals(signals, len(encodings))
+    n_coils = model.n_coils if model is not None and model.is_magnitude else None
     if isinstance(method, (int, float)) and not isinstance(method, bool):
         if not (np.isfinite(method) and method > 0):
             raise ValueError(f"a noise standard deviation must be > 0, got {method}")
         std = np.full(len(signals), float(method))
         return NoiseEstimate(std, "given", np.full(len(signals), np.inf), f"given by hand: {method:g}")
     if method == "b0-repeats":
-        return _from_repeats(signals, encodings)
+        return _from_repeats(signals, encodings, n_coils)
     if method == "residual":
         if kernel is None:
             raise ValueError("noise from residuals needs the kernel of the fit")
-        return _from_residuals(signals, encodings, kernel, alpha)
+        return _from_residuals(signals, encodings, kernel, alpha, n_coils)
     raise ValueError(f"noise method must be one of {', '.join(METHODS)} or a number, got {method!r}")
 
 
-def _from_repeats(signals, encodings):
+def _from_repeats(signals, encodings, n_coils=None):
     group, _ = encodings.groups()
     squares, degrees, used = np.zeros(len(signals)), 0, 0
+    powers, repeats = [], []
     for which in np.unique(group[encodings.is_b0()]):
         volumes = signals[:, group == which].astype(float)
         if volumes.shape[1] > 1:
             squares += ((volumes - volumes.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+            powers.append((volumes**2).mean(axis=1))
+            repeats.append(volumes.shape[1] - 1)
             degrees += volumes.shape[1] - 1
             used += 1
     if degrees == 0:
@@ -95,11 +103,15 @@ def _from_repeats(signals, encodings):
     )
     if degrees < ENOUGH_REPEATS - 1:
         note += "; few repeats: each voxel's value is uncertain"
-    noise_std = _positive(np.sqrt(squares / degrees))
+    variance = squares / degrees
+    if n_coils is not None:
+        variance = channel_variance(squares, np.stack(powers, axis=1), np.array(repeats), n_coils)
+        note += "; scatter of magnitudes brought to that of their channels"
+    noise_std = _positive(np.sqrt(variance))
     return NoiseEstimate(noise_std, "b0-repeats", np.full(len(signals), float(degrees)), note)
 
 
-def _from_residuals(signals, encodings, kernel, alpha):
+def _from_residuals(signals, encodings, kernel, alpha, n_coils=None):
     """Use means over directions when enough groups are left: anisotropy is not noise."""
     reduced = reduce_kernel(kernel)
     result = fit_nnls(signals, reduced, alpha)
@@ -127,7 +139,12 @@ def _from_residuals(signals, encodings, kernel, alpha):
     degrees = np.maximum(degrees, 1.0)
     kind = "means over directions" if averaged else "all volumes"
     note = f"residual of the regularised fit over {kind}, about {np.median(degrees):.0f} degrees of freedom"
-    return NoiseEstimate(_positive(np.sqrt(squares / degrees)), "residual", degrees, note)
+    variance = squares / degrees
+    if n_coils is not None:
+        power = (np.asarray(signals, dtype=float) ** 2) @ means
+        variance = channel_variance(squares, power, degrees[:, None] * counts / counts.sum(), n_coils)
+        note += "; scatter of magnitudes brought to that of their channels"
+    return NoiseEstimate(_positive(np.sqrt(variance)), "residual", degrees, note)
 
 
 def _positive(std):
@@ -139,13 +156,16 @@ def _positive(std):
 
 
 @compiled
-def _parameters_block(columns, alpha, duals, out):
+def _parameters_block(columns, alpha, products, out):
     n_bins, n_ranks = columns.shape
-    z, hessian = np.empty(n_bins), np.empty((n_ranks, n_ranks))
-    inverse_column, rows = np.empty(n_ranks), np.empty(4, np.int64)
-    for v in range(duals.shape[0]):
-        dots(columns, duals[v], z)
-        curvature(columns, alpha, z, hessian, rows)
+    hessian, inverse_column = np.empty((n_ranks, n_ranks)), np.empty(n_ranks)
+    signs, space = np.ones(n_bins), np.empty(2 * n_ranks * n_bins)
+    for v in range(products.shape[0]):
+        active = np.flatnonzero(products[v] > 0.0)
+        hessian[:] = 0.0
+        for k in range(n_ranks):
+            hessian[k, k] = alpha
+        add_products(columns, active, signs, len(active), hessian, space)
         cholesky(hessian)
         trace = 0.0
         for i in range(n_ranks):  # ||L^-1||2 column by column = tr H^-1
@@ -175,7 +195,7 @@ def effective_parameters(result):
     out = np.zeros(result.n_voxels)
 
     def work(start, stop):
-        _parameters_block(columns, result.alpha, result.dual[start:stop], out[start:stop])
+        _parameters_block(columns, result.alpha, result.dual[start:stop] @ result.basis, out[start:stop])
 
     for_blocks(result.n_voxels, 256, work)
     return out

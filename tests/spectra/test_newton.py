@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import check_grad
 
 from mrspec_prep.spectra import reduce_kernel
-from mrspec_prep.spectra.newton import cholesky, curvature, dots, gradient, solve_factored
+from mrspec_prep.spectra.newton import add_products, cholesky, dots, gradient, newton, solve_factored, workspace
 
 
 def test_factor_and_solve():
@@ -28,8 +28,9 @@ def test_gradient_matches_finite_differences(placenta, alpha):
 
     def dual_gradient(y):
         z, g = np.empty(reduced.n_bins), np.empty(reduced.n_ranks)
-        dots(reduced.columns, y, z)
-        gradient(reduced.columns, signal, alpha, y, z, g)
+        every = np.arange(reduced.n_bins)
+        dots(reduced.columns, every, y, z)
+        gradient(reduced.columns, every, signal, alpha, y, z, g)
         return g
 
     point = 0.01 * rng.standard_normal(reduced.n_ranks)
@@ -37,11 +38,30 @@ def test_gradient_matches_finite_differences(placenta, alpha):
     assert check_grad(dual_objective, dual_gradient, point) < 1e-5 * scale
 
 
-def test_curvature_counts_the_active_columns_only(placenta):
-    columns = reduce_kernel(placenta.kernel).columns
-    z = np.random.default_rng(0).standard_normal(len(columns))
-    hessian = np.empty((columns.shape[1],) * 2)
-    curvature(columns, 0.3, z, hessian, np.empty(4, np.int64))
-    active = columns[z > 0]
-    expected = 0.3 * np.eye(columns.shape[1]) + active.T @ active
-    np.testing.assert_allclose(np.tril(hessian), np.tril(expected), atol=1e-9)
+@pytest.mark.parametrize("n_leading", [1, 6, 7])
+def test_products_are_added_and_taken_away(n_leading):
+    rng = np.random.default_rng(0)
+    columns = rng.standard_normal((20, 7))
+    chosen = rng.choice(20, 9, replace=False)
+    signs = rng.choice([-1.0, 1.0], 9)
+    matrix, space = np.zeros((n_leading, n_leading)), np.empty(2 * 7 * 20)
+    add_products(columns, chosen, signs, 9, matrix, space)
+    used = columns[chosen][:, :n_leading]
+    np.testing.assert_allclose(np.tril(matrix), np.tril((used * signs[:, None]).T @ used), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_leading", [15, 30, 60])
+@pytest.mark.parametrize("alpha", [1e-3, 1.0])
+def test_the_minimum_is_found_whatever_newtons_matrix_holds(placenta, alpha, n_leading):
+    """Leaving ranks out of the matrix slows the steps down; the gap still tells when to stop."""
+    reduced = reduce_kernel(placenta.kernel)
+    signal = reduced.compress(placenta.signals[:1])[0][0]
+    y = np.zeros(reduced.n_ranks)
+    every, work = np.arange(reduced.n_bins), workspace(reduced.n_bins, reduced.n_ranks)
+    gap, _ = newton(reduced.columns, every, n_leading, signal, 0.0, alpha, y, 1e-8, 20000, work)
+    spectrum = np.maximum(reduced.columns @ y, 0) / alpha
+    misfit = spectrum @ reduced.columns - signal
+    primal = misfit @ misfit + alpha * spectrum @ spectrum
+    dual = 2 * signal @ y - y @ y - alpha * spectrum @ spectrum
+    assert primal - dual == pytest.approx(gap * dual, rel=1e-3, abs=1e-12)
+    assert gap <= 1e-8
