@@ -91,7 +91,7 @@ def simulate(cell, encodings, seed, kind="gaussian"):
     if kind == "gaussian":
         return signals, truth, float(norm.cdf(np.linalg.norm(pure[0] - pure[1]) * SNR / 2))
     first, second = (log_density(signals, component, 1 / SNR).sum(axis=1) for component in pure)
-    return signals, truth, float(((second > first) == truth).mean())
+    return signals, truth, recovered((second > first).astype(int), truth)
 
 
 def run_cell(cell, index, encodings, grid, kernel, sigma, seed, kind="gaussian", likelihood="gaussian"):

@@ -3,6 +3,7 @@
 from mrspec_prep.spectra.identifiability import Identifiability, identify
 from mrspec_prep.spectra.inspect_em import InspectResult, fit_inspect
 from mrspec_prep.spectra.integration import default_regions, integrate_regions, mean_parameters
+from mrspec_prep.spectra.likelihoods import NoiseModel
 from mrspec_prep.spectra.nnls import NNLSResult, fit_nnls
 from mrspec_prep.spectra.noise import NoiseEstimate, estimate_noise
 from mrspec_prep.spectra.peaks import Peak, find_peaks
@@ -15,6 +16,7 @@ __all__ = [
     "InspectResult",
     "NNLSResult",
     "NoiseEstimate",
+    "NoiseModel",
     "Peak",
     "ReducedKernel",
     "Selection",
