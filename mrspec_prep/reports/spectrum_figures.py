@@ -4,13 +4,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from scipy.ndimage import gaussian_filter
 
 from mrspec_prep.bids.catalogue import axis_entry
 from mrspec_prep.reports.style import ACCENT, FAINT, INK, MUTED, WARM, WIDTH, axes_at, styled, tint_map
 from mrspec_prep.reports.words import number, peak_in_words
 
+SMALL = 3.0  # width below which axes have no small ticks [inch]
 NEUTRAL = "#37474f"  # the mean of all voxels
 MAX_PEAKS = 3  # named in a panel
 DISPLAY_WIDTH = 0.02  # standard deviation of the smoothing of drawn planes, in axis lengths: one step of 50
@@ -169,6 +170,8 @@ def _value_axis(axes, which, name, values, label=True):
         axis.set_major_locator(LogLocator(10, subs=_log_labels(axes, which, values), numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
+        if axes.get_position().width * axes.figure.get_figwidth() < SMALL:
+            axis.set_minor_locator(NullLocator())
     edges = _edges(values)
     (axes.set_xlim if which == "x" else axes.set_ylim)(edges[0], edges[-1])
     if label:
@@ -212,6 +215,8 @@ def _curves(curves, grid, names, colors, peaks):
         axes.set_title(name, fontsize=8, color=color, pad=1)
         is_last = index == len(curves) - 1
         _value_axis(axes, "x", axis, values, label=is_last)
+        if not is_last:
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.tick_params(labelbottom=is_last)
         for peak in found[:MAX_PEAKS]:
             where = axes.transData.transform((peak[axis], 0))[0]

@@ -14,7 +14,7 @@ import pytest
 from mrspec_prep.reports.subject import build_subject_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
-SMALL = (22, 26, 3)
+SMALL = (20, 22, 2)
 ORDER = [
     "In one paragraph", "Acquisition", "Region of interest and noise", "What this protocol can tell", "Spectra",
     "Tissue clusters and spectral fractions", "How many clusters", "Parameter maps", "Residuals", "Errors and gaps",
