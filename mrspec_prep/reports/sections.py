@@ -21,7 +21,7 @@ from mrspec_prep.reports.spectrum_figures import (
     spectra_figure,
 )
 from mrspec_prep.reports.verdict import GAP_OK, judge, noise_method
-from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, quantity, short
+from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, rough, short
 
 SHORT = {
     "verdict": "Verdict",
@@ -30,7 +30,7 @@ SHORT = {
     "identifiability": "What it can tell",
     "spectra": "Spectra",
     "clusters": "Clusters",
-    "selection": "How many",
+    "selection": "Cluster number",
     "parameters": "Maps",
     "residuals": "Residuals",
     "methods": "Methods",
@@ -122,7 +122,7 @@ def _verdict(series, words, crashed):
         values = series.values(key)
         if key in ("t2", "t2star", "t1", "diffusivity") and values is not None and len(values):
             entry = map_entry(key)
-            add(f"median {entry['symbol']}", short(float(np.median(values))), entry["unit"])
+            add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
     residual = series.values("residual")
     if residual is not None and len(residual):
         add("residual / noise", f"{np.median(residual):.2f}")
@@ -240,7 +240,7 @@ def _clusters(series, words, pen):
         n_labels = max(len(series.clusters), int(series.labels.data.max()))
         clusters = list(series.clusters) + [{} for _ in range(n_labels - len(series.clusters))]
         colors = [_color(cluster, index) for index, cluster in enumerate(clusters)]
-        legend = [_legend(cluster, index) for index, cluster in enumerate(clusters)]
+        legend = [_legend(cluster, index, series.grid) for index, cluster in enumerate(clusters)]
         reference = series.reference.data if _fits(series.reference, series) else None
         figure = cluster_figure(series.labels.data, reference, view, colors, legend)
         yield pen.figure(figure, "clusters", words["captions"]["clusters"])
@@ -342,11 +342,14 @@ def _cluster_name(cluster, index):
     return f"Cluster {index + 1}{share}"
 
 
-def _legend(cluster, index):
+def _legend(cluster, index, grid):
     """Name, share and main peak of a cluster, short enough for a legend."""
     peaks = cluster.get("peaks") or []
-    main = ", ".join(quantity(axis, value) for axis, value in peaks[0].items() if axis != "fraction") if peaks else ""
-    return f"{_cluster_name(cluster, index)}" + (f"\n{main}" if main else "")
+    if not peaks or grid is None:
+        return _cluster_name(cluster, index)
+    symbols = [axis_entry(axis)["symbol"] for axis in grid.names if axis in peaks[0]]
+    main = [f"{symbol} {place}" for symbol, place in zip(symbols, place_in_words(peaks[0], grid), strict=True)]
+    return f"{_cluster_name(cluster, index)}\n{', '.join(main)}"
 
 
 def _region_name(name, found, roi):

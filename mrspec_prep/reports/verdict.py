@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
-from mrspec_prep.reports.words import capital, count, join, kernel_in_words, number, power
+from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, power
 
 GOOD, CAUTION, PROBLEM = "good", "caution", "problem"
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
@@ -177,6 +177,10 @@ def _clustering(series, texts):
     if small:
         named = f"cluster {small[0]} holds" if len(small) == 1 else f"clusters {join(small)} each hold"
         yield Remark(capital(texts["small_cluster"].format(clusters=named)))
+    grid = series.cluster_spectra.grid
+    numbers = [str(i + 1) for i, c in enumerate(series.clusters) if c.get("peaks") and at_edge(c["peaks"][0], grid)]
+    if numbers:
+        yield Remark(texts["edge"].format(clusters=f"cluster{'s' if len(numbers) > 1 else ''} {join(numbers)}"))
 
 
 def _gaps(series, texts):

@@ -58,11 +58,9 @@ def join(items):
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
-def quantity(axis, value):
-    """Value on a spectral axis with its symbol and unit: ``T2* 62 ms``."""
-    entry = axis_entry(axis)
-    unit = f" {entry['unit']}" if entry["unit"] else ""
-    return f"{entry['symbol']} {rough(value)}{unit}"
+def at_edge(peak, grid):
+    """Whether a peak lies in the first or last bin of an axis: its true place is beyond, or is not encoded."""
+    return any(_bound(peak[axis], values) for axis, values in zip(grid.names, grid.axes, strict=True) if axis in peak)
 
 
 def peak_in_words(peak, grid):

@@ -6,7 +6,7 @@ import pytest
 from mrspec_prep.bids.derivatives import encodings_table
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, n_distinct_encodings, ranges_in_words
-from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, quantity, short
+from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, rough, short
 
 
 def columns_of(encodings):
@@ -76,7 +76,7 @@ def test_words():
     assert percent(1e-5) == "< 0.1\u202f%"
     assert count(2, "echo time") == "two echo times" and count(1, "image") == "one image"
     assert join(["a"]) == "a" and join(["a", "b", "c"]) == "a, b and c" and join([]) == ""
-    assert quantity("t2star", 62.0) == "T2* 62 ms"
+    assert rough(1.89) == "1.9" and rough(61.9) == "62" and rough(1249.6) == "1\u202f250"
     assert power(8.2e-10) == "8\u202f×\u202f10⁻¹⁰" and power(0) == "0"
 
 

@@ -99,6 +99,14 @@ def test_small_clusters_and_missing_values_are_named(verdict):
     assert "3 voxels have no value in the map of Mean T2*" in text
 
 
+def test_a_peak_at_the_edge_of_the_grid_is_named(verdict):
+    def far(series):
+        series.clusters[1]["peaks"][0]["t2star"] = float(series.grid.t2star[-1])
+
+    _, text = verdict(change=far)
+    assert "The largest peak of cluster 2 lies in the first or last bin of the grid" in text
+
+
 def test_a_missing_step_is_a_problem(verdict):
     found, text = verdict(steps=("nnls",))
     assert found.level == PROBLEM and "The tissue clusters could not be computed" in text
