@@ -59,8 +59,10 @@ Spectra in HDF5
 is max(dual @ basis, 0) / alpha, on the grid whose axes are in the group `axes` (bins in C order).
 `*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
 
-To read this dataset with PyBIDS, add `logs/pybids_config.json` for the entity `param`:
-BIDSLayout(..., config=["bids", "derivatives", "logs/pybids_config.json"]), validate=False.
+To read this dataset with PyBIDS, add `logs/pybids_config.json`, which knows the entity `param`:
+
+    config = ["bids", "derivatives", "logs/pybids_config.json"]
+    BIDSLayout(".", is_derivative=True, validate=False, config=config)
 """
 
 
