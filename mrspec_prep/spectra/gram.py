@@ -62,26 +62,26 @@ def gram_active_set(gram, correlation, alpha, tolerance, max_changes, f, work):
     ``tolerance`` times the first one.
     """
     n_bins = correlation.shape[0]
-    factor, half, target, amount, multiplier, members, inside = work
+    factor, half, target, amount, multiplier, members, inverse, weight = work
     limit = factor.shape[0]
-    inside[:] = False
+    for j in range(n_bins):
+        inverse[j] = 1.0 / gram[j, j] if gram[j, j] > 0.0 else 0.0
+    weight[:] = inverse  # zero for bins that cannot enter
     n_members, changes, first = 0, 0, -1.0
     multiplier[:] = correlation
     while changes < max_changes:
         best, entering = 0.0, -1
         for j in range(n_bins):
-            if not inside[j] and multiplier[j] > 0.0 and gram[j, j] > 0.0:
-                scaled = multiplier[j] * multiplier[j] / gram[j, j]
-                if scaled > best:
-                    best, entering = scaled, j
+            scaled = max(multiplier[j], 0.0) * multiplier[j] * weight[j]
+            if scaled > best:
+                best, entering = scaled, j
         if first < 0.0:
             first = best
         if entering < 0 or best <= tolerance * tolerance * first or n_members >= limit:
             break
         changes += 1
         if not append_bin(gram, alpha, members, n_members, factor, entering):
-            multiplier[entering] = 0.0
-            inside[entering] = True  # dependent on the bins in use: left out until they change
+            weight[entering] = 0.0  # dependent on the bins in use: left out until they change
             continue
         total = correlation[entering]
         for k in range(n_members):
@@ -119,11 +119,10 @@ def gram_active_set(gram, correlation, alpha, tolerance, max_changes, f, work):
             row, fi = gram[members[i]], amount[i]
             for j in range(n_bins):
                 multiplier[j] -= fi * row[j]
-        inside[:] = False
+        weight[:] = inverse
         for i in range(n_members):
-            inside[members[i]] = True
-        if not inside[entering]:
-            inside[entering] = True  # left at once by rounding: not the next to enter
+            weight[members[i]] = 0.0
+        weight[entering] = 0.0  # also where it left at once by rounding
     f[:] = 0.0
     for i in range(n_members):
         f[members[i]] = amount[i]
@@ -140,7 +139,8 @@ def gram_workspace(n_bins, limit):
         np.zeros(limit),
         np.zeros(n_bins),
         np.zeros(limit, np.int64),
-        np.zeros(n_bins, np.bool_),
+        np.zeros(n_bins),
+        np.zeros(n_bins),
     )
 
 
