@@ -73,6 +73,28 @@ def finished_key(out_dir, subject):
     return content["key"] if complete else None
 
 
+def remove_stale(out_dir, subject, written):
+    """Remove derivatives of an earlier run that this one, with other settings, did not write again.
+
+    Only files that an earlier run recorded as its own are touched.
+
+    Returns
+    -------
+    list of str
+        Names of the files removed, relative to ``out_dir``.
+
+    """
+    record = _finished_file(out_dir, subject)
+    if not record.is_file():
+        return []
+    current = {str(Path(path).relative_to(out_dir)) for path in written}
+    earlier = json.loads(record.read_text())["files"]
+    stale = [name for name in earlier if name not in current and Path(name).parent.name in ("dwi", "anat")]
+    for name in stale:
+        (Path(out_dir) / name).unlink(missing_ok=True)
+    return stale
+
+
 def mark_finished(out_dir, subject, key):
     """Record that a participant is finished with this plan, and which files that gave."""
     folder = Path(out_dir) / f"sub-{subject}"

@@ -16,7 +16,14 @@ from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import start_dataset, table_text
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout, select_participants
-from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, mark_finished, save_run_file
+from mrspec_prep.cli.history import (
+    WorkDirError,
+    claim_work_dir,
+    finished_key,
+    mark_finished,
+    remove_stale,
+    save_run_file,
+)
 from mrspec_prep.cli.messages import start_logging, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
 from mrspec_prep.cli.preview import describe_plan, write_preview
@@ -25,8 +32,15 @@ from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.options import OptionsError
 from mrspec_prep.reports.subject import build_subject_report
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
-from mrspec_prep.workflows.execution import Failure, configure_nipype, failures_of, resources_used, run_graph
-from mrspec_prep.workflows.participant import init_participants_wf, participant_log
+from mrspec_prep.workflows.execution import (
+    Failure,
+    configure_nipype,
+    derivatives_of,
+    failures_of,
+    resources_used,
+    run_graph,
+)
+from mrspec_prep.workflows.participant import init_participants_wf, participant_log, participant_workflow_name
 from mrspec_prep.workflows.planning import plan_participant
 
 LOGGER = logging.getLogger("mrspec_prep")
@@ -203,6 +217,11 @@ def compute(args, settings, run_id, plans, refused, resources):
         if plan.subject in failed:
             failures += _report_of_failure(out_dir, plan.subject)
         else:
+            written = derivatives_of(workflow, participant_workflow_name(plan.subject))
+            stale = remove_stale(out_dir, plan.subject, written)
+            if stale:
+                LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
+                build_subject_report(out_dir, plan.subject)
             mark_finished(out_dir, plan.subject, plan.key)
     input_errors_only = (
         bool(failures) and all(f.is_input_error for f in failures) and failed == {p.subject for p in plans}

@@ -94,6 +94,22 @@ def resources_used(workflow):
     return columns
 
 
+def derivatives_of(workflow, participant_workflow):
+    """Derivatives that the saving nodes of one participant wrote, with the files beside them of the same name.
+
+    Returns
+    -------
+    set of Path
+
+    """
+    written = set()
+    for node in workflow._get_all_nodes():
+        if participant_workflow in node.fullname.split(".") and node.name.startswith("save"):
+            for path in map(Path, node.result.outputs.out_files):
+                written |= set(path.parent.glob(path.name.partition(".")[0] + ".*"))
+    return written
+
+
 def failures_of(subject, log_dir):
     """Failures of one participant, read from the crash files of this run."""
     found = []

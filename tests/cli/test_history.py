@@ -1,0 +1,68 @@
+import json
+import multiprocessing
+
+import pytest
+
+from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, mark_finished, remove_stale
+
+
+def make_outputs(out_dir, names):
+    for name in names:
+        path = out_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (out_dir / "sub-01.html").write_text("report")
+
+
+NAMES = ("sub-01/dwi/sub-01_a_dwimap.nii.gz", "sub-01/dwi/sub-01_b_dwimap.nii.gz", "sub-01/figures/a.svg")
+
+
+def test_a_finished_participant_is_known_by_its_key_until_a_file_is_missing(tmp_path):
+    make_outputs(tmp_path, NAMES)
+    assert finished_key(tmp_path, "01") is None
+    mark_finished(tmp_path, "01", "abc")
+    assert finished_key(tmp_path, "01") == "abc"
+    (tmp_path / NAMES[0]).unlink()
+    assert finished_key(tmp_path, "01") is None
+
+
+def test_files_of_earlier_settings_go_and_nothing_else(tmp_path):
+    make_outputs(tmp_path, NAMES)
+    mark_finished(tmp_path, "01", "abc")
+    foreign = tmp_path / "sub-01/dwi/sub-01_by-hand_dwimap.nii.gz"
+    foreign.write_text("not ours")
+    removed = remove_stale(tmp_path, "01", [tmp_path / NAMES[0]])
+    assert removed == [NAMES[1]]
+    assert foreign.is_file()
+    assert (tmp_path / NAMES[2]).is_file()
+    assert json.loads((tmp_path / "sub-01/log/finished.json").read_text())["key"] == "abc"
+
+
+def hold(work_dir, claimed, release):
+    claim_work_dir(work_dir, ["01"])
+    claimed.set()
+    release.wait(30)
+
+
+def test_two_runs_never_work_on_one_participant_in_one_place(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    claimed, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path / "work", claimed, release))
+    other.start()
+    assert claimed.wait(30)
+    with pytest.raises(WorkDirError, match="another mrspec_prep is working on sub-01"):
+        claim_work_dir(tmp_path / "work", ["01"])
+    claim_work_dir(tmp_path / "work", ["02"])
+    release.set()
+    other.join(30)
+
+
+def test_only_our_own_work_directory_is_emptied(tmp_path):
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(WorkDirError, match="not made by mrspec_prep"):
+        claim_work_dir(tmp_path, ["03"], clean=True)
+    assert (tmp_path / "precious.txt").is_file()
+    ours = claim_work_dir(tmp_path / "ours", ["04"])
+    (ours / "old").mkdir()
+    claim_work_dir(ours, ["05"], clean=True)
+    assert not (ours / "old").exists()
