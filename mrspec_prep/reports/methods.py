@@ -104,6 +104,8 @@ def _acquisition_facts(series):
         return {}
     images = len(set(columns["file"].tolist())) if "file" in columns else None
     seed = about.get("Seed")
+    restored = "magnitude" in str(about.get("Polarity") or "")
+    magnitudes = about.get("NoiseDistribution") in ("rician", "nc-chi")
     return {
         "n_images": capital(count(images, "image")) if images else None,
         "several_images": bool(images and images > 1),
@@ -114,7 +116,8 @@ def _acquisition_facts(series):
         "diffusion_relaxation": series.kernel in ("adc-t2", "adc-t2star", "t1-adc", "t1-t2-adc"),
         "n_voxels": number(series.n_voxels) if series.roi else None,
         "mask_source": about.get("MaskSource"),
-        "polarity_restored": "magnitude" in str(about.get("Polarity") or ""),
+        "polarity_restored": restored and not magnitudes,
+        "polarity_latent": restored and magnitudes,
         "seed": str(seed) if seed is not None else None,
         "options_hash": about.get("OptionsHash"),
     }
@@ -124,7 +127,14 @@ def _noise_facts(series):
     method = noise_method(series)
     degrees = series.noise.metadata.get("DegreesOfFreedom") if series.noise else None
     known = ("b0-repeats", "residual", "mppca")
+    about = series.noise.metadata if series.noise else {}
+    law = about.get("NoiseDistribution")
     return {
+        "noise_rician": law == "rician",
+        "noise_nc_chi": law == "nc-chi",
+        "noise_student_t": law == "student-t",
+        "noise_of_magnitudes": law in ("rician", "nc-chi"),
+        "n_coils": number(about["NoiseCoils"]) if "NoiseCoils" in about else None,
         "noise_method": method or None,
         "noise_b0_repeats": method == "b0-repeats",
         "noise_residual": method == "residual",

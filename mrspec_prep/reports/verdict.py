@@ -129,7 +129,10 @@ def _residual(series, texts):
         return
     middle = float(np.median(values))
     said = {"residual": f"{middle:.2f}"}
-    if noise_method(series) == "residual":
+    freedom = series.parameters["residual"].metadata.get("ResidualDegreesOfFreedom")
+    if freedom is not None and freedom < 1:
+        yield Remark(texts["residual_no_test"], CAUTION)
+    elif noise_method(series) == "residual":
         yield Remark(texts["residual_circular"].format(**said))
     elif middle > RESIDUAL_HIGH:
         weight = PROBLEM if middle > RESIDUAL_BAD else CAUTION

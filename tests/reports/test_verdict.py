@@ -118,3 +118,13 @@ def test_a_missing_step_is_a_problem(verdict):
 def test_still_falling(values, falling):
     table = {"n_clusters": np.arange(2, 2 + len(values)), "bic": np.array(values, float)}
     assert is_still_falling(table, "bic") is falling
+
+
+def test_a_fit_without_degrees_of_freedom_left_is_not_judged_by_its_residual(verdict):
+    def saturated(series):
+        series.parameters["residual"].metadata["ResidualDegreesOfFreedom"] = 0.1
+
+    found, text = verdict(change=saturated, residual=0.01)
+    assert found.level == CAUTION
+    assert "no test of the fit" in text
+    assert "overestimated" not in text
