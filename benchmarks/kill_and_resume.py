@@ -92,16 +92,19 @@ def main():
     duration = time.time() - start
     print(f"undisturbed run: {duration:.0f} s")
     words = command(args.bids_dir, args.work / "killed", args.work / "w2", extra)
-    for kill in range(args.kills):
+    done = 0
+    while done < args.kills:
         after = moments.uniform(0.5, duration)
         alive = run_and_kill(words, after)
         left = half_written(args.work / "killed") if (args.work / "killed").exists() else []
-        state = "killed" if alive else "had ended"
-        print(f"kill {kill + 1}: after {after:.1f} s, {state}, {len(left)} temporary file(s) left")
-        if not alive:
+        if alive:
+            done += 1
+            print(f"kill {done}: after {after:.1f} s, {len(left)} temporary file(s) left", flush=True)
+        else:
             shutil.rmtree(args.work / "killed", ignore_errors=True)
             shutil.rmtree(args.work / "w2", ignore_errors=True)
-            print("  (output and work directory emptied for the next round)")
+            duration = after
+            print(f"  ended before {after:.1f} s: not counted, output and work directory emptied", flush=True)
     ended = subprocess.run(words, capture_output=True, text=True)
     print(f"last run: exit code {ended.returncode}")
     expected, found = digests(args.work / "whole"), digests(args.work / "killed")
