@@ -1,5 +1,6 @@
 """Spectra, clusters and noise from signals: arrays in, frozen results out."""
 
+from mrspec_prep.spectra.alpha import AlphaChoice, choose_alpha
 from mrspec_prep.spectra.identifiability import Identifiability, identify
 from mrspec_prep.spectra.inspect_em import InspectResult, fit_inspect
 from mrspec_prep.spectra.integration import default_regions, integrate_regions, mean_parameters
@@ -12,6 +13,7 @@ from mrspec_prep.spectra.reduction import ReducedKernel, reduce_kernel
 from mrspec_prep.spectra.selection import Selection, select_n_clusters
 
 __all__ = [
+    "AlphaChoice",
     "Identifiability",
     "InspectResult",
     "NNLSResult",
@@ -20,6 +22,7 @@ __all__ = [
     "Peak",
     "ReducedKernel",
     "Selection",
+    "choose_alpha",
     "default_regions",
     "estimate_noise",
     "find_peaks",

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from mrspec_prep.spectra.active_set import active_set_block
+from mrspec_prep.spectra.alpha import AlphaChoice, fit_with_own_alphas
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.gram import gram_start_block
 from mrspec_prep.spectra.levels import coarse_basis
@@ -32,8 +33,8 @@ class NNLSResult:
         y; the spectra are ``max(dual @ basis, 0) / alpha``. None when alpha is 0.
     basis : (n_ranks, n_bins) array
         Compressed kernel.
-    alpha : float
-        Weight of ||f||2 (paper 1, Eq. 4).
+    alpha : float or (n_voxels,) array
+        Weight of ||f||2 (paper 1, Eq. 4); an array where each voxel has its own.
     gap : (n_voxels,) array
         Relative excess of the objective that cannot be ruled out: duality gap over dual
         objective. For alpha = 0 a first-order estimate instead of a bound.
@@ -48,7 +49,7 @@ class NNLSResult:
 
     dual: np.ndarray | None
     basis: np.ndarray
-    alpha: float
+    alpha: float | np.ndarray
     gap: np.ndarray
     converged: np.ndarray
     n_steps: np.ndarray
@@ -82,7 +83,7 @@ class NNLSResult:
                 with single_threaded_blas():
                     spectra = self.dual[where] @ self.basis
                 np.maximum(spectra, 0, out=spectra)
-                spectra /= self.alpha
+                spectra /= self.alpha if np.ndim(self.alpha) == 0 else self.alpha[where, None]
                 yield where, spectra
 
     def predict(self, kernel):
@@ -114,8 +115,9 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None):
     signals : (n_voxels, n_encodings) array
         Any unit; signed where the kernel is.
     kernel : (n_encodings, n_bins) array or ReducedKernel
-    alpha : float
-        Weight as the paper prints it (the authors' code stacks alpha I, which weighs alpha squared).
+    alpha : float, (n_voxels,) array or AlphaChoice
+        Weight as the paper prints it (the authors' code stacks alpha I, which weighs alpha squared);
+        one per voxel, each above 0, or what ``choose_alpha`` gave.
     tolerance : float
         Relative excess of the objective allowed, certified voxel by voxel.
     n_threads : int, optional
@@ -132,16 +134,30 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None):
         Wrong shapes, values not finite, alpha < 0 or tolerance <= 0.
 
     """
-    if not (np.isfinite(alpha) and alpha >= 0):
+    starts = None
+    if isinstance(alpha, AlphaChoice):
+        alpha, starts = alpha.alpha, alpha.dual
+    if np.ndim(alpha) == 0 and not (np.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
     if not tolerance > 0:
         raise ValueError(f"tolerance must be > 0, got {tolerance}")
     reduced = reduce_kernel(kernel)
     signals = check_signals(signals, reduced.n_encodings)
     compressed, outside = reduced.compress(signals)
+    if np.ndim(alpha):
+        return _solve_own(compressed, outside, reduced, alpha, tolerance, starts, n_threads)
     if alpha == 0:
         return _solve_sparse(compressed, outside, reduced, tolerance, n_threads)
     return _solve_dual(compressed, outside, reduced, float(alpha), tolerance, n_threads)
+
+
+def _solve_own(compressed, outside, reduced, alpha, tolerance, starts, n_threads):
+    """An alpha per voxel."""
+    alphas = np.array(alpha, dtype=float)
+    if alphas.shape != (len(compressed),) or not (np.isfinite(alphas).all() and (alphas > 0).all()):
+        raise ValueError(f"alpha must be a number, or ({len(compressed)},) finite numbers > 0, one per voxel")
+    dual, gap, steps = fit_with_own_alphas(compressed, outside, reduced, alphas, tolerance, starts, n_threads)
+    return NNLSResult(dual, reduced.basis, alphas, gap, gap <= tolerance, steps)
 
 
 def _solve_dual(compressed, outside, reduced, alpha, tolerance, n_threads):

@@ -156,7 +156,7 @@ def _positive(std):
 
 
 @compiled
-def _parameters_block(columns, alpha, products, out):
+def _parameters_block(columns, alphas, products, out):
     n_bins, n_ranks = columns.shape
     hessian, inverse_column = np.empty((n_ranks, n_ranks)), np.empty(n_ranks)
     signs, space = np.ones(n_bins), np.empty(2 * n_ranks * n_bins)
@@ -164,7 +164,7 @@ def _parameters_block(columns, alpha, products, out):
         active = np.flatnonzero(products[v] > 0.0)
         hessian[:] = 0.0
         for k in range(n_ranks):
-            hessian[k, k] = alpha
+            hessian[k, k] = alphas[v]
         add_products(columns, active, signs, len(active), hessian, space)
         cholesky(hessian)
         trace = 0.0
@@ -175,7 +175,7 @@ def _parameters_block(columns, alpha, products, out):
                     total -= hessian[j, k] * inverse_column[k]
                 inverse_column[j] = total / hessian[j, j]
                 trace += inverse_column[j] * inverse_column[j]
-        out[v] = n_ranks - alpha * trace
+        out[v] = n_ranks - alphas[v] * trace
 
 
 def effective_parameters(result):
@@ -193,9 +193,10 @@ def effective_parameters(result):
     """
     columns = np.ascontiguousarray(result.basis.T)
     out = np.zeros(result.n_voxels)
+    alphas = np.full(result.n_voxels, result.alpha, dtype=float)
 
     def work(start, stop):
-        _parameters_block(columns, result.alpha, result.dual[start:stop] @ result.basis, out[start:stop])
+        _parameters_block(columns, alphas[start:stop], result.dual[start:stop] @ result.basis, out[start:stop])
 
     for_blocks(result.n_voxels, 256, work)
     return out
