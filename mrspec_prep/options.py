@@ -75,6 +75,8 @@ class MaskOptions:
 
 
 NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca")
+NOISE_DISTRIBUTIONS = ("gaussian", "rician", "nc-chi", "student-t")
+MAGNITUDES = ("rician", "nc-chi")
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,18 @@ class NoiseOptions:
     #: ``b0-repeats``, ``residual``, ``mppca``, ``auto`` (b0-repeats from 4 repeats on, else residual),
     #: a number [signal units], or the file name pattern of a map
     method: str | float = "auto"
+    #: ``gaussian``; ``rician`` (magnitude of one channel) and ``nc-chi`` (root sum of squares of ``n_coils``
+    #: channels), in spectra and InSpect; ``student-t`` (InSpect allows for the error of sigma itself)
+    distribution: str = "gaussian"
+    n_coils: int = 1  #: channels of the root sum of squares, for ``nc-chi``
 
     def __post_init__(self):
+        _choice("noise", "distribution", self.distribution, NOISE_DISTRIBUTIONS)
+        _integer("noise", "n_coils", self.n_coils, 1)
+        if self.n_coils != 1 and self.distribution != "nc-chi":
+            raise OptionsError(f"noise.n_coils = {self.n_coils} needs noise.distribution = nc-chi")
+        if self.n_coils > 64:
+            raise OptionsError(f"noise.n_coils must be <= 64, got {self.n_coils}")
         if isinstance(self.method, str):
             try:
                 object.__setattr__(self, "method", float(self.method))
@@ -130,17 +142,28 @@ class KernelOptions:
         return {axis: getattr(self, axis) for axis in axes if getattr(self, axis)}
 
 
+ALPHA_RULES = ("fixed", "gcv", "lcurve", "chi2", "discrepancy", "brd")
+
+
 @dataclass(frozen=True)
 class NNLSOptions:
     """Voxelwise regularised spectra (paper 1, Eq. 4)."""
 
     alpha: float = 0.01  #: Tikhonov weight of ||KF - S||2 + alpha ||F||2, unitless (paper: 0.01)
+    #: ``fixed`` (``alpha`` as given), or chosen from the data: ``gcv`` (generalised cross-validation), ``lcurve``
+    #: (greatest curvature), ``chi2`` (residual 1.02 times the unregularised one), ``discrepancy`` (residual =
+    #: sigma2 times the encodings), ``brd`` (the same in the range of the kernel: Butler, Reeds and Dawson)
+    alpha_rule: str = "fixed"
+    #: ``voxel`` (each its own alpha) or ``image`` (one alpha: the rule on all voxels stacked, weighted by 1/sigma2)
+    alpha_scope: str = "voxel"
     tolerance: float = 1e-9  #: relative excess of the objective allowed, certified per voxel
     #: regions of spectral integration: name -> {axis: [low, high]} [um2/ms, ms]; empty: defaults of the kernel
     regions: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     def __post_init__(self):
         _number("nnls", "alpha", self.alpha, 0)
+        _choice("nnls", "alpha_rule", self.alpha_rule, ALPHA_RULES)
+        _choice("nnls", "alpha_scope", self.alpha_scope, ("voxel", "image"))
         _number("nnls", "tolerance", self.tolerance, 0, low_open=True)
         if not isinstance(self.regions, Mapping):
             raise OptionsError(f"nnls.regions must be a table of regions, got {self.regions!r}")
@@ -200,6 +223,23 @@ class Options:
     kernel: KernelOptions = field(default_factory=KernelOptions)
     nnls: NNLSOptions = field(default_factory=NNLSOptions)
     inspect: InspectOptions = field(default_factory=InspectOptions)
+
+    def __post_init__(self):
+        if self.inspect.mode == "paper" and self.noise.distribution != "gaussian":
+            raise OptionsError(
+                f"inspect.mode = paper is Gaussian as printed: noise.distribution = {self.noise.distribution} "
+                "needs inspect.mode = exact"
+            )
+        if self.nnls.alpha_rule != "fixed" and self.noise.distribution in MAGNITUDES:
+            raise OptionsError(
+                f"nnls.alpha_rule = {self.nnls.alpha_rule} reads residuals of Gaussian scatter, which magnitudes under "
+                f"noise.distribution = {self.noise.distribution} do not leave: set nnls.alpha_rule = fixed"
+            )
+        if self.kernel.polarity == "signed" and self.noise.distribution in MAGNITUDES:
+            raise OptionsError(
+                f"noise.distribution = {self.noise.distribution} describes magnitudes, and kernel.polarity = signed "
+                "says that signs were stored: signed signals are gaussian"
+            )
 
     @classmethod
     def from_dict(cls, values):

@@ -11,7 +11,7 @@ from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, grid_of, read_series, traits
 from mrspec_prep.interfaces.nnls import from_arrays
-from mrspec_prep.spectra import find_peaks, identify
+from mrspec_prep.spectra import default_regions, find_peaks, identify
 
 ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map"}
 
@@ -71,6 +71,12 @@ class _Save(SimpleInterface):
         return runtime
 
 
+def noise_law(settings):
+    """Distribution of the noise that the fits assumed, for sidecars."""
+    law = {"NoiseDistribution": settings["noise"]["distribution"]}
+    return law | ({"NoiseCoils": settings["noise"]["n_coils"]} if law["NoiseDistribution"] == "nc-chi" else {})
+
+
 class _AcquisitionInputSpec(_SaveInputSpec):
     roi_notes = File(exists=True, mandatory=True, desc="notes of mask and signals (JSON)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
@@ -95,6 +101,7 @@ class SaveAcquisition(_Save):
             "Repeats": noise_notes["n_repeats"],
             "DegreesOfFreedom": noise_notes["degrees_of_freedom"],
             "NoiseNote": noise_notes.get("note"),
+            **noise_law(self.inputs.settings),
         }
         self._map(np.load(self.inputs.noise), "noise", desc="noise", metadata=noise_metadata)
         grid = grid_of(self.series, self.inputs.kernel)
@@ -118,6 +125,7 @@ class SaveAcquisition(_Save):
                 NComponents=reading.n_components,
                 SNR=noise_notes["snr"],
                 NoiseMethod=noise_notes["method"],
+                **noise_law(self.inputs.settings),
                 Repeats=noise_notes["n_repeats"],
                 MaskSource=roi_notes["source"],
                 Polarity=roi_notes.get("polarity"),
@@ -142,13 +150,14 @@ class SaveNNLS(_Save):
         self._begin()
         kernel = self.inputs.kernel["name"]
         arrays = dict(np.load(self.inputs.spectra))
-        fit = {"Kernel": kernel, "Alpha": float(arrays["alpha"])}
+        fit = {"Kernel": kernel, **_alpha_facts(arrays, self.inputs.settings), **noise_law(self.inputs.settings)}
+        grid = grid_of(self.series, self.inputs.kernel)
+        regions = self.inputs.settings["nnls"]["regions"] or default_regions(kernel, self.series.encodings, grid)
         for name, values in np.load(self.inputs.maps).items():
             if name.startswith("region-"):
                 region = name.removeprefix("region-")
-                self._map(
-                    values, "fraction", model=kernel, param=region, desc="nnls", metadata=fit | {"Region": region}
-                )
+                about = fit | {"Region": region, "Bounds": regions[region]}
+                self._map(values, "fraction", model=kernel, param=region, desc="nnls", metadata=about)
             elif self.series.datatype == "anat" and name in ANAT_MAPS:
                 self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
             elif name == "residual":
@@ -156,12 +165,23 @@ class SaveNNLS(_Save):
                 self._map(values, name, model=kernel, param=name, desc="nnls", metadata=fit | freedom)
             else:
                 self._map(values, name, model=kernel, param=name, desc="nnls", metadata=fit)
-        grid = grid_of(self.series, self.inputs.kernel)
         peaks = find_peaks(arrays.pop("mean_spectrum"), grid)
         path = self._path("spectra", ".h5", model=kernel, desc="nnls")
         write_nnls_spectra(path, from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
         self.written.append(str(path))
         return self._end(runtime)
+
+
+def _alpha_facts(arrays, settings):
+    """The regularisation weight for sidecars: its value, or the rule and what it gave."""
+    alpha, rule, scope = arrays["alpha"], settings["nnls"]["alpha_rule"], settings["nnls"]["alpha_scope"]
+    if rule == "fixed":
+        return {"Alpha": float(alpha)}
+    facts = {"AlphaRule": rule, "AlphaScope": scope, "AlphaUnmet": int(arrays["alpha_unmet"])}
+    if scope == "image":
+        return facts | {"Alpha": float(alpha), "AlphaVoxelsStacked": int(arrays["alpha_stacked"])}
+    low, middle, high = np.quantile(alpha, [0.1, 0.5, 0.9]).tolist()
+    return facts | {"AlphaMedian": middle, "AlphaTenthToNinetieth": [low, high]}
 
 
 class _InspectInputSpec(_SaveInputSpec):
@@ -187,6 +207,7 @@ class SaveInspect(_Save):
             "Alpha": settings["alpha"],
             "Mode": settings["mode"],
             "Scale": settings["scale"],
+            **noise_law(self.inputs.settings),
             "Converged": bool(fit["converged"]),
             "Steps": int(fit["n_steps"]),
         }

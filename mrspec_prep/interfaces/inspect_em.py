@@ -1,10 +1,12 @@
 """InSpect as a node."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
@@ -16,13 +18,16 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.options import InspectOptions
-from mrspec_prep.spectra import select_n_clusters
+from mrspec_prep.spectra import NoiseModel, select_n_clusters
 
 
 class _InspectInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    noise_notes = File(exists=True, mandatory=True, desc="degrees of freedom of the noise (JSON)")
     settings = traits.Dict(mandatory=True, desc="section [inspect] of the workflow file")
+    distribution = traits.Str("gaussian", usedefault=True, desc="of the noise")
+    n_coils = traits.Int(1, usedefault=True, desc="channels of nc-chi")
     seed = traits.Int(0, usedefault=True, desc="of the EM starts")
 
 
@@ -56,6 +61,7 @@ class FitInspect(SimpleInterface):
                 criterion=settings.criterion,
                 n_starts=settings.n_starts,
                 max_steps=settings.max_steps,
+                noise=self._noise_model(),
             )
         best = selection.fits[selection.best]
         out = Path(runtime.cwd)
@@ -71,3 +77,16 @@ class FitInspect(SimpleInterface):
             converged=best.converged,
         )
         return runtime
+
+    def _noise_model(self):
+        if self.inputs.distribution != "student-t":
+            return NoiseModel(self.inputs.distribution, self.inputs.n_coils)
+        notes = json.loads(Path(self.inputs.noise_notes).read_text())
+        degrees = notes["degrees_of_freedom"]
+        if degrees is None or not np.isfinite(degrees):
+            raise InputError(
+                "Student-t noise needs to know how uncertain the noise level is",
+                value=f"noise.method = {notes['method']}, without degrees of freedom",
+                remedy="--noise b0-repeats or --noise residual, or noise.distribution=gaussian",
+            )
+        return NoiseModel("student-t", degrees_of_freedom=degrees)

@@ -16,7 +16,8 @@ from mrspec_prep.interfaces.base import (
     traits,
     within_threads,
 )
-from mrspec_prep.spectra import default_regions, fit_nnls, integrate_regions, mean_parameters
+from mrspec_prep.options import ALPHA_RULES
+from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integrate_regions, mean_parameters
 from mrspec_prep.spectra.nnls import NNLSResult
 from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
 
@@ -24,7 +25,10 @@ from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
 class _NNLSInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
-    alpha = traits.Float(mandatory=True, desc="Tikhonov weight")
+    residual_signals = File(exists=True, desc="signals that scatter by sigma about the fit; default: ``signals``")
+    alpha = traits.Float(mandatory=True, desc="Tikhonov weight, where the rule is fixed")
+    alpha_rule = traits.Enum(*ALPHA_RULES, usedefault=True, desc="how the weight is chosen")
+    alpha_scope = traits.Enum("voxel", "image", usedefault=True, desc="a weight per voxel, or one")
     tolerance = traits.Float(mandatory=True, desc="certified relative excess of the objective")
     regions = traits.Dict(mandatory=True, desc="regions of spectral integration; empty: defaults")
 
@@ -44,21 +48,32 @@ class FitNNLS(SimpleInterface):
         series = read_series(self.inputs.series)
         grid, kernel = kernel_of(series, self.inputs.kernel)
         name = self.inputs.kernel["name"]
-        signals = np.load(self.inputs.signals)
+        signals, noise = np.load(self.inputs.signals), np.load(self.inputs.noise)
         regions = self.inputs.regions or default_regions(name, series.encodings, grid)
         with within_threads(self.inputs.num_threads):
-            result = fit_nnls(signals, kernel, self.inputs.alpha, self.inputs.tolerance)
+            choice = choose_alpha(
+                signals, kernel, self.inputs.alpha_rule, noise, self.inputs.alpha_scope, alpha=self.inputs.alpha
+            )
+            result = fit_nnls(signals, kernel, choice, self.inputs.tolerance)
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
             maps |= mean_parameters(result, grid, name, series.encodings)
             group_of, _ = series.encodings.groups()
-            maps["residual"] = residual_in_sigmas(result, signals, kernel, np.load(self.inputs.noise), group_of)
+            compared = np.load(self.inputs.residual_signals) if self.inputs.residual_signals else signals
+            maps["residual"] = residual_in_sigmas(result, compared, kernel, noise, group_of)
             freedom = np.median(residual_freedom(result, group_of))
             maps["gap"] = result.gap
+            if choice.rule != "fixed":
+                maps["alpha"] = np.full(len(signals), result.alpha)
             mean_spectrum = sum(block.sum(axis=0) for _, block in result.blocks()) / len(signals)
         out = Path(runtime.cwd)
         self._results["maps"] = save_arrays(out / "maps.npz", **maps)
         self._results["spectra"] = save_arrays(
-            out / "spectra.npz", mean_spectrum=mean_spectrum, residual_freedom=freedom, **to_arrays(result)
+            out / "spectra.npz",
+            mean_spectrum=mean_spectrum,
+            residual_freedom=freedom,
+            alpha_unmet=len(signals) - np.full(len(signals), choice.met).sum(),
+            alpha_stacked=choice.n_stacked,
+            **to_arrays(result),
         )
         return runtime
 
@@ -75,7 +90,7 @@ def to_arrays(result):
 def from_arrays(arrays):
     """NNLSResult of the arrays that ``to_arrays`` gave."""
     common = {name: arrays[name] for name in ("basis", "gap", "converged", "n_steps")}
-    common["alpha"] = float(arrays["alpha"])
+    common["alpha"] = arrays["alpha"] if np.ndim(arrays["alpha"]) else float(arrays["alpha"])
     if "dual" in arrays:
         return NNLSResult(dual=arrays["dual"], **common)
     shape = (len(arrays["gap"]), arrays["basis"].shape[1])

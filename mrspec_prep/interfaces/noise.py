@@ -17,8 +17,10 @@ from mrspec_prep.interfaces.base import (
     traits,
     within_threads,
 )
-from mrspec_prep.spectra import estimate_noise
+from mrspec_prep.options import MAGNITUDES
+from mrspec_prep.spectra import NoiseModel, estimate_noise
 from mrspec_prep.spectra.image_noise import noise_mppca
+from mrspec_prep.spectra.magnitude_noise import channel_variance
 from mrspec_prep.spectra.noise import ENOUGH_REPEATS
 
 
@@ -30,6 +32,8 @@ class _NoiseInputSpec(ComputeInputSpec):
     )
     noise_map = File(exists=True, desc="map of the noise standard deviation [signal units]")
     alpha = traits.Float(0.01, usedefault=True, desc="Tikhonov weight of the fit behind ``residual``")
+    distribution = traits.Str("gaussian", usedefault=True, desc="of the noise; magnitudes: sigma of each real channel")
+    n_coils = traits.Int(1, usedefault=True, desc="channels of nc-chi")
 
 
 class _NoiseOutputSpec(TraitedSpec):
@@ -51,6 +55,8 @@ class EstimateNoise(SimpleInterface):
         if method == "auto":
             method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS - 1 else "residual"
         notes = {"method": str(method), "n_repeats": n_repeats}
+        magnitudes = self.inputs.distribution in MAGNITUDES
+        model = NoiseModel(self.inputs.distribution, self.inputs.n_coils) if magnitudes else NoiseModel()
         if self.inputs.noise_map:
             noise = load_map(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
             notes |= {"method": f"map {Path(self.inputs.noise_map).name}", "degrees_of_freedom": None}
@@ -64,11 +70,17 @@ class EstimateNoise(SimpleInterface):
         elif method == "mppca":
             roi = np.load(self.inputs.roi)
             noise = noise_mppca(load_series_image(series), roi)
+            if model.is_magnitude:
+                degrees = np.ones(signals.shape[1])
+                squares = degrees.sum() * noise**2
+                noise = np.sqrt(channel_variance(squares, signals.astype(float) ** 2, degrees, model.n_coils))
             notes["degrees_of_freedom"] = None
         else:
             _, kernel = kernel_of(series, self.inputs.kernel)
             with within_threads(self.inputs.num_threads):
-                estimate = estimate_noise(signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha)
+                estimate = estimate_noise(
+                    signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha, model=model
+                )
             noise = estimate.noise_std
             notes |= {"degrees_of_freedom": float(np.median(estimate.degrees_of_freedom)), "note": estimate.note}
         reference = signals[:, series.encodings.reference()].mean(axis=1)

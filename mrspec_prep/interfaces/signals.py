@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import load_signals, usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
@@ -24,6 +25,7 @@ class _SignalsInputSpec(ComputeInputSpec):
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     notes = File(exists=True, mandatory=True, desc="notes of the mask (JSON)")
     polarity = traits.Enum("auto", "magnitude", "signed", usedefault=True, desc="of inversion recovery")
+    magnitudes = traits.Bool(False, usedefault=True, desc="noise is modelled as that of magnitudes")
 
 
 class _SignalsOutputSpec(TraitedSpec):
@@ -64,9 +66,20 @@ class ExtractSignals(SimpleInterface):
             polarity = "signed" if holds_signs(signals) else "magnitude"
         notes["polarity"] = polarity
         if polarity == "signed":
+            if self.inputs.magnitudes:
+                raise InputError(
+                    "the images hold signs, and Rician and nc-chi noise describe magnitudes",
+                    file=str(series.images[0]),
+                    value="negative values",
+                    remedy="--set noise.distribution=gaussian, or kernel.polarity=magnitude to ignore the signs",
+                )
             return signals
         _, kernel = kernel_of(series, self.inputs.kernel)
         with within_threads(self.inputs.num_threads):
             signed, _ = restore_polarity(signals, kernel, series.encodings)
-        notes["notes"].append("Magnitude inversion recovery: the sign before the null was restored voxel by voxel.")
+        if self.inputs.magnitudes:
+            note = "Magnitude inversion recovery: the sign is latent, found together with the spectrum."
+        else:
+            note = "Magnitude inversion recovery: the sign before the null was restored voxel by voxel."
+        notes["notes"].append(note)
         return signed.astype(np.float32)

@@ -34,7 +34,8 @@ class Selection:
 
 def select_n_clusters(
     signals, kernel, noise_std, candidates=range(2, 11), alpha=0.01, seed=0, mode="exact", scale="fixed",
-    criterion="bic", n_starts=20, max_steps=500, n_threads=None,
+    criterion="bic", n_starts=20, max_steps=500, n_threads=None, noise=None,
+    neighbours=None, spatial_weight=None,
 ):  # fmt: skip
     """Fit InSpect for each number of clusters and choose by BIC or AIC.
 
@@ -44,7 +45,8 @@ def select_n_clusters(
 
     Parameters
     ----------
-    signals, kernel, noise_std, alpha, mode, scale, n_starts, max_steps, n_threads
+    signals, kernel, noise_std, alpha, mode, scale, n_starts, max_steps, n_threads, noise,
+    neighbours, spatial_weight
         As for ``fit_inspect``.
     candidates : iterable of int
         Numbers of clusters to fit; those above the number of voxels are left out.
@@ -64,7 +66,9 @@ def select_n_clusters(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
-    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads)
+    problem = make_problem(
+        signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight
+    )
     numbers = sorted({int(m) for m in candidates if m <= len(problem.signals)})
     if not numbers or numbers[0] < 1:
         raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, got {list(candidates)}")

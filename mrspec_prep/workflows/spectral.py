@@ -6,10 +6,12 @@ from nipype.pipeline import engine as pe
 
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.inspect_em import FitInspect
+from mrspec_prep.interfaces.magnitudes import FindRealSignals
 from mrspec_prep.interfaces.mask import ComputeROI
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.interfaces.noise import EstimateNoise
 from mrspec_prep.interfaces.signals import ExtractSignals
+from mrspec_prep.options import MAGNITUDES
 
 
 def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
@@ -30,17 +32,28 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         return pe.Node(interface, label, n_procs=threads, mem_gb=mem_gb)
 
     roi = node(ComputeROI(**common, masks=[str(mask) for mask in plan.masks], fingerprint=plan.fingerprint), "roi")
-    signals = node(ExtractSignals(**fitting, polarity=options.kernel.polarity), "signals", omp_nthreads)
-    noise = node(EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha), "noise", omp_nthreads)
+    magnitudes = options.noise.distribution in MAGNITUDES
+    law = {"distribution": options.noise.distribution, "n_coils": options.noise.n_coils}
+    signals = node(
+        ExtractSignals(**fitting, polarity=options.kernel.polarity, magnitudes=magnitudes), "signals", omp_nthreads
+    )
+    noise = node(
+        EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha, **law), "noise", omp_nthreads
+    )
     if plan.noise_map:
         noise.inputs.noise_map = str(plan.noise_map)
     regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}
     nnls = node(
-        FitNNLS(**fitting, alpha=options.nnls.alpha, tolerance=options.nnls.tolerance, regions=regions),
+        FitNNLS(
+            **fitting, alpha=options.nnls.alpha, alpha_rule=options.nnls.alpha_rule,
+            alpha_scope=options.nnls.alpha_scope, tolerance=options.nnls.tolerance, regions=regions,
+        ),  # fmt: skip
         "nnls",
         omp_nthreads,
     )
-    inspect = node(FitInspect(**fitting, settings=asdict(options.inspect), seed=plan.seed), "inspect_em", omp_nthreads)
+    inspect = node(
+        FitInspect(**fitting, **law, settings=asdict(options.inspect), seed=plan.seed), "inspect_em", omp_nthreads
+    )
     save_acquisition = node(SaveAcquisition(**common, **saving), "save_acquisition")
     save_nnls = node(SaveNNLS(**common, **saving), "save_nnls")
     save_inspect = node(SaveInspect(**common, **saving), "save_inspect")
@@ -48,10 +61,9 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     workflow.connect([
         (roi, signals, [("roi", "roi"), ("notes", "notes")]),
         (signals, noise, [("signals", "signals"), ("roi", "roi")]),
-        (signals, nnls, [("signals", "signals")]),
         (noise, nnls, [("noise", "noise")]),
         (signals, inspect, [("signals", "signals")]),
-        (noise, inspect, [("noise", "noise")]),
+        (noise, inspect, [("noise", "noise"), ("notes", "noise_notes")]),
         (signals, save_acquisition, [("roi", "roi"), ("notes", "roi_notes")]),
         (noise, save_acquisition, [("noise", "noise"), ("notes", "noise_notes")]),
         (signals, save_nnls, [("roi", "roi")]),
@@ -59,6 +71,15 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         (signals, save_inspect, [("roi", "roi")]),
         (inspect, save_inspect, [("fit", "fit"), ("selection", "selection")]),
     ])  # fmt: skip
+    if magnitudes:
+        real = node(FindRealSignals(**fitting, **law, alpha=options.nnls.alpha), "real_signals", omp_nthreads)
+        workflow.connect([
+            (signals, real, [("signals", "signals")]),
+            (noise, real, [("noise", "noise")]),
+            (real, nnls, [("signals", "signals"), ("standardised", "residual_signals")]),
+        ])  # fmt: skip
+    else:
+        workflow.connect(signals, "signals", nnls, "signals")
     return workflow
 
 
