@@ -5,6 +5,7 @@ from mrspec_prep.spectra.identifiability import Identifiability, identify
 from mrspec_prep.spectra.inspect_em import InspectResult, fit_inspect
 from mrspec_prep.spectra.integration import default_regions, integrate_regions, mean_parameters
 from mrspec_prep.spectra.likelihoods import NoiseModel
+from mrspec_prep.spectra.neighbours import Neighbours, neighbours_of
 from mrspec_prep.spectra.nnls import NNLSResult, fit_nnls
 from mrspec_prep.spectra.noise import NoiseEstimate, estimate_noise
 from mrspec_prep.spectra.peaks import Peak, find_peaks
@@ -17,6 +18,7 @@ __all__ = [
     "Identifiability",
     "InspectResult",
     "NNLSResult",
+    "Neighbours",
     "NoiseEstimate",
     "NoiseModel",
     "Peak",
@@ -31,6 +33,7 @@ __all__ = [
     "identify",
     "integrate_regions",
     "mean_parameters",
+    "neighbours_of",
     "reduce_kernel",
     "restore_polarity",
     "select_n_clusters",

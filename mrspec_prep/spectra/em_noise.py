@@ -84,7 +84,7 @@ def log_constant(model, signals, variances, energies):
 
 
 def noise_e_step(problem, state, log_probs):
-    """Sums of the E-step as ``inspect_em.e_step`` gives them.
+    """Sums of the E-step as ``inspect_em.e_step`` gives them; log p_m for all voxels or (n_voxels, n_clusters).
 
     Returns
     -------
@@ -132,20 +132,25 @@ def _block_runner(problem, state, log_probs):
     """Call of compiled code for one block of voxels."""
     noise, prior = problem.noise, float(problem.scale_variance)
     model = noise.model
+    log_probs = np.atleast_2d(log_probs)
+
+    def priors(part):
+        return log_probs[part] if len(log_probs) > 1 else log_probs
+
     if model.is_magnitude:
         predicted = np.ascontiguousarray(state.means @ problem.reduced.projection.T)
         table, bend = bessel_table(model.n_coils), knee(model.n_coils)
 
         def run(part, moments, weights, sums, responsibilities, scales, totals):
             return magnitude_block(
-                noise.magnitudes[part], problem.variances[part], log_probs, predicted, state.norms, prior,
+                noise.magnitudes[part], problem.variances[part], priors(part), predicted, state.norms, prior,
                 model.n_coils, bend, table, moments, weights, sums, responsibilities, scales, totals,
             )  # fmt: skip
     else:
 
         def run(part, moments, weights, sums, responsibilities, scales, totals):
             return student_block(
-                problem.signals[part], noise.energies[part], problem.variances[part], log_probs, state.means,
+                problem.signals[part], noise.energies[part], problem.variances[part], priors(part), state.means,
                 state.norms, prior, float(model.degrees_of_freedom), float(problem.n_encodings),
                 moments, weights, sums, responsibilities, scales, totals,
             )  # fmt: skip
@@ -160,7 +165,8 @@ def magnitude_block(
 ):  # fmt: skip
     """Sums of one block of voxels in encoding space; returns the sum of the log mixture gains.
 
-    Responsibilities and scales are kept where ``responsibilities`` has rows.
+    ``log_probs`` has one row for all voxels or one for each. Responsibilities and scales are kept
+    where ``responsibilities`` has rows.
     """
     n_clusters, n_encodings = predicted.shape
     w, first, second = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
@@ -172,6 +178,7 @@ def magnitude_block(
     gain = 0.0
     for n in range(magnitudes.shape[0]):
         v, variance = magnitudes[n], variances[n]
+        log_prior = log_probs[n if log_probs.shape[0] > 1 else 0]
         inverse = 1.0 / variance
         best = 0
         for m in range(n_clusters):  # log I(z) <= z: a Gaussian bound tells which clusters matter
@@ -179,7 +186,7 @@ def magnitude_block(
             for e in range(n_encodings):
                 product += v[e] * abs(predicted[m, e])
             bound, first[m], second[m] = scaled_fit(product, norms[m], variance, scale_variance)
-            bounds[m] = log_probs[m] + bound
+            bounds[m] = log_prior[m] + bound
             if bounds[m] > bounds[best]:
                 best = m
         top = -np.inf
@@ -195,7 +202,7 @@ def magnitude_block(
             value, first[m], second[m] = magnitude_fit(
                 arguments, norms[m] * inverse, scale_variance, first[m], n_coils, bend, table, ratios[m]
             )
-            w[m] = log_probs[m] + value
+            w[m] = log_prior[m] + value
             top = max(top, w[m])
         total = 0.0
         for m in range(n_clusters):
@@ -263,6 +270,7 @@ def student_block(
     sums[:] = 0.0
     gain = 0.0
     for n in range(signals.shape[0]):
+        log_prior = log_probs[n if log_probs.shape[0] > 1 else 0]
         top = -np.inf
         for m in range(n_clusters):
             product = 0.0
@@ -271,7 +279,7 @@ def student_block(
             value, precisions[m], first[m], second[m] = student_fit(
                 product, norms[m], energies[n], nu * variances[n], scale_variance, nu + n_encodings
             )
-            w[m] = log_probs[m] + value
+            w[m] = log_prior[m] + value
             top = max(top, w[m])
         total = 0.0
         for m in range(n_clusters):

@@ -7,15 +7,20 @@ import numpy as np
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.em_noise import VoxelNoise, log_constant, noise_e_step, noise_responsibilities, voxel_noise
 from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, responsibilities_block
+from mrspec_prep.spectra.neighbours import Neighbours
 from mrspec_prep.spectra.nnls import solve_one
+from mrspec_prep.spectra.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales_of, smoothed
 from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
+from mrspec_prep.spectra.squarem import Extrapolation
+from mrspec_prep.spectra.starts import spread_seeds, start_problem
 
 MODES = ("exact", "paper")
 SCALES = ("fixed", "profiled")
 SCALE_VARIANCE = 0.25  # prior variance of a voxel's scale around 1
 BLOCK = 4096  # voxels per partial sum
-START_VOXELS = 4000
 START_STEPS = 8
+START_TOLERANCE = 1e-4  # nats per voxel: short runs end, and count as equal
+AGREEING_STARTS = 5
 TOLERANCE = 1e-7  # nats per voxel gained by a step at which EM stops
 SMALLEST_PROB = 1e-300
 
@@ -42,9 +47,12 @@ class InspectResult:
         Smaller is better.
     n_steps : int
     converged : bool
-    trace : (n_steps + 1,) array
-        Penalised log-likelihood before each step and at the end.
+    trace : (n,) array
+        Penalised log-likelihood of the states kept, from the start to the end.
     mode : str
+    spatial : PottsFit or None
+        With ``neighbours``: their weight, and the free energy, which then stands in ``trace``. The
+        log-likelihood is that of every voxel given its neighbours' responsibilities.
 
     """
 
@@ -60,6 +68,7 @@ class InspectResult:
     converged: bool
     trace: np.ndarray
     mode: str
+    spatial: PottsFit | None = None
 
     @property
     def labels(self):
@@ -87,9 +96,11 @@ class Problem:
     scale_variance: float
     n_threads: int | None = None
     noise: VoxelNoise | None = None
+    neighbours: Neighbours | None = None
+    spatial_weight: float | None = None
 
     def take(self, index):
-        """The same problem for some of the voxels."""
+        """The same problem for some of the voxels, as if they had no neighbours."""
         return Problem(
             self.reduced, self.signals[index], self.variances[index], self.units[index], self.constant[index],
             self.n_encodings, self.alpha, self.mode, self.scale_variance, self.n_threads,
@@ -108,14 +119,17 @@ class State:
     norms: np.ndarray
 
 
-def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None, noise=None):
+def make_problem(
+    signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None, noise=None, neighbours=None,
+    spatial_weight=None,
+):  # fmt: skip
     """Check and compress the input of a fit; ``noise``: a ``NoiseModel``, Gaussian by default.
 
     Raises
     ------
     ValueError
         Unknown mode or scale, wrong shapes, values not finite, noise not positive, alpha < 0,
-        ``paper`` mode with noise that is not Gaussian.
+        ``paper`` mode with noise that is not Gaussian, neighbours of other voxels.
 
     """
     if mode not in MODES:
@@ -133,6 +147,10 @@ def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fi
         raise ValueError(f"noise_std must be a number or (n_voxels,) = ({len(signals)},), got shape {noise_std.shape}")
     if not (np.isfinite(noise_std).all() and (noise_std > 0).all()):
         raise ValueError(f"noise_std must be finite and > 0 everywhere, lowest is {noise_std.min()}")
+    if neighbours is not None and neighbours.n_voxels != len(signals):
+        raise ValueError(f"neighbours are those of {neighbours.n_voxels} voxels, signals hold {len(signals)}")
+    if spatial_weight is not None and not (np.isfinite(spatial_weight) and spatial_weight >= 0):
+        raise ValueError(f"spatial_weight must be a finite number >= 0 or None, got {spatial_weight}")
     compressed, outside = reduced.compress(signals)
     energy = outside + np.einsum("nk,nk->n", compressed, compressed)
     units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
@@ -148,6 +166,7 @@ def make_problem(signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fi
     return Problem(
         reduced, compressed / units[:, None], variances / units**2, units, constant, reduced.n_encodings,
         float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads, details,
+        neighbours, spatial_weight,
     )  # fmt: skip
 
 
@@ -163,7 +182,7 @@ def _voxel_units(signals, energy):
 
 def fit_inspect(
     signals, kernel, noise_std, n_clusters, alpha=0.01, mode="exact", seed=0, scale="fixed", n_starts=20, max_steps=500,
-    n_threads=None, noise=None,
+    n_threads=None, noise=None, neighbours=None, spatial_weight=None,
 ):  # fmt: skip
     """Clusters of voxels with a spectrum each, by expectation-maximisation (paper 1, Eqs. 5-16).
 
@@ -195,6 +214,10 @@ def fit_inspect(
     noise : NoiseModel, optional
         Distribution of the noise, Gaussian by default. For Rician and nc-chi noise the signals are
         magnitudes; a sign they bear (``restore_polarity``) serves the start only.
+    neighbours : Neighbours, optional
+        Of these voxels (``neighbours_of``): adds a Potts prior, by mean field.
+    spatial_weight : float, optional
+        beta of the Potts prior [nats per nearest neighbour]; by default estimated. 0 is plain EM.
 
     Returns
     -------
@@ -206,7 +229,9 @@ def fit_inspect(
         Wrong shapes, values not finite, noise not positive, more clusters than voxels.
 
     """
-    problem = make_problem(signals, kernel, noise_std, alpha, mode, scale, n_threads, noise)
+    problem = make_problem(
+        signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight
+    )
     return fit_problem(problem, n_clusters, np.random.default_rng(seed), n_starts, max_steps)
 
 
@@ -218,7 +243,21 @@ def fit_problem(problem, n_clusters, rng, n_starts=20, max_steps=500):
     with single_threaded_blas():
         state = best_start(for_starts(problem), n_clusters, rng, n_starts)
         trace, converged = run_em(problem, state, max_steps)
+        if problem.neighbours is not None and n_clusters > 1:
+            return _with_neighbours(problem, state, rng, n_starts, max_steps)
         return _finish(problem, state, trace, converged)
+
+
+def _with_neighbours(problem, state, rng, n_starts, max_steps):
+    """Potts prior added to a fit of independent voxels, or to one of signals averaged over neighbours."""
+    states = [state]
+    if problem.spatial_weight != 0:
+        for n_passes in SMOOTHINGS:
+            averaged = smoothed(problem, n_passes)
+            states.append(best_start(averaged, len(state.probs), rng, n_starts))
+            run_em(averaged, states[-1], max_steps)
+    potts, fit, converged = fit_potts(problem, states, m_step, max_steps)
+    return _finish(problem, potts.state, fit.free_energy, converged, potts, fit)
 
 
 def for_starts(problem):
@@ -228,41 +267,30 @@ def for_starts(problem):
 
 
 def best_start(problem, n_clusters, rng, n_starts):
-    """Small EM: short runs on some voxels from spread-out seeds; the one with the best penalised likelihood."""
-    n_voxels = len(problem.signals)
-    if n_voxels > START_VOXELS:
-        problem = problem.take(np.sort(rng.choice(n_voxels, START_VOXELS, replace=False)))
-    best, best_value = None, -np.inf
+    """Small EM: short runs on some voxels from spread-out seeds; the one with the best penalised likelihood.
+
+    Ends early where several starts have come to the same likelihood.
+    """
+    sample, small = start_problem(problem, rng)
+    best, values = None, []
+    close = START_TOLERANCE * len(small.signals)
     for _ in range(n_starts):
-        state = seeded_state(problem, n_clusters, rng)
-        trace, _ = run_em(problem, state, START_STEPS)
-        if trace[-1] > best_value:
-            best, best_value = state, trace[-1]
-    return best
+        state = seeded_state(small, n_clusters, rng)
+        trace, _ = run_em(small, state, START_STEPS, START_TOLERANCE)
+        if not values or trace[-1] > max(values):
+            best = state
+        values.append(trace[-1])
+        if sum(value > max(values) - close for value in values) >= AGREEING_STARTS:
+            break
+    if sample is small:
+        return best
+    return state_from_responsibilities(sample, _responsibilities(small, best, best.spectra.sum(axis=1))[0])
 
 
 def seeded_state(problem, n_clusters, rng):
-    """Parameters from seeds far apart (squared-distance sampling) and the voxels nearest to each."""
-    signals, variances = problem.signals, problem.variances
-    n_voxels = len(signals)
-    chosen = [int(rng.integers(n_voxels))]
-    nearest = _distance(signals, signals[chosen[0]]) / variances
-    owner = np.zeros(n_voxels, int)
-    for m in range(1, n_clusters):
-        total = nearest.sum()
-        new = int(rng.choice(n_voxels, p=nearest / total)) if total > 0 else int(rng.integers(n_voxels))
-        distance = _distance(signals, signals[new]) / variances
-        owner = np.where(distance < nearest, m, owner)
-        nearest = np.minimum(nearest, distance)
-        chosen.append(new)
-    responsibilities = np.zeros((n_voxels, n_clusters))
-    responsibilities[np.arange(n_voxels), owner] = 1.0
-    return state_from_responsibilities(problem, responsibilities)
-
-
-def _distance(signals, point):
-    """Squared distance of every voxel to one point."""
-    return np.einsum("nk,nk->n", signals - point, signals - point)
+    """Parameters from seeds far apart and the voxels nearest to each."""
+    owner = spread_seeds(problem.signals, problem.variances, n_clusters, rng)
+    return state_from_responsibilities(problem, np.eye(n_clusters)[owner])
 
 
 def empty_state(problem, n_clusters):
@@ -341,31 +369,64 @@ def m_step(problem, state, moments, weights, sums):
             factor = expanded_scale(*moments[:, m], problem.scale_variance, penalty)
             state.spectra[m] *= factor
             state.duals[m] *= factor
-        used = np.flatnonzero(state.spectra[m])
-        state.means[m] = state.spectra[m, used] @ problem.reduced.columns[used]
-        state.norms[m] = state.means[m] @ state.means[m]
+    _set_means(problem, state)
 
 
-def run_em(problem, state, max_steps):
-    """EM from a state, in place, until a step gains less than the tolerance.
+def run_em(problem, state, max_steps, tolerance=TOLERANCE):
+    """EM from a state, in place, until a step gains less than the tolerance [nats per voxel].
+
+    In ``exact`` mode every second step tries to leap ahead (SQUAREM); a leap that would lower the
+    likelihood is undone.
 
     Returns
     -------
-    trace : (n_steps + 1,) array
-        Penalised log-likelihood.
+    trace : (n,) array
+        Penalised log-likelihood of the states kept.
     converged : bool
 
     """
-    trace = []
-    tolerance = TOLERANCE * len(problem.signals)
-    for _ in range(max_steps + 1):
-        log_likelihood, *sums = e_step(problem, state)
-        trace.append(log_likelihood - 0.5 * problem.alpha * float((state.spectra**2).sum()))
-        if len(trace) > 1 and abs(trace[-1] - trace[-2]) < tolerance:
+    trace, recent, leaps = [], [], Extrapolation()
+    kept = None  # the state to fall back to while a leap is on trial
+    for step in range(max_steps + 1):
+        log_likelihood, moments, weights, sums = e_step(problem, state)
+        value = log_likelihood - 0.5 * problem.alpha * float((state.spectra**2).sum())
+        if kept is not None:
+            leaps.judge(value >= trace[-1])
+            if not value >= trace[-1]:
+                _restore(state, kept)
+                kept = None
+                continue
+        trace.append(value)
+        if kept is None and len(trace) > 1 and abs(trace[-1] - trace[-2]) < tolerance * len(problem.signals):
             return np.array(trace), True
-        if len(trace) <= max_steps:
-            m_step(problem, state, *sums)
+        if step == max_steps:
+            break
+        recent = [] if kept is not None else recent
+        kept = None
+        recent.append((state.probs, state.spectra.copy(), state.means.copy()))
+        m_step(problem, state, moments, weights, sums)
+        if problem.mode == "exact" and len(recent) == 2:
+            leap = leaps.leap(*recent, (state.probs, state.spectra, state.means), weights)
+            recent = []
+            if leap is not None:
+                kept = State(*(values.copy() for values in vars(state).values()))
+                state.probs, state.spectra[:] = leap
+                _set_means(problem, state)
     return np.array(trace), False
+
+
+def _restore(state, kept):
+    """Give a state the values of another."""
+    for name, values in vars(kept).items():
+        setattr(state, name, values)
+
+
+def _set_means(problem, state):
+    """Fill a_m = B F_m and ||a_m||2 from the spectra."""
+    for m, spectrum in enumerate(state.spectra):
+        used = np.flatnonzero(spectrum)
+        state.means[m] = spectrum[used] @ problem.reduced.columns[used]
+        state.norms[m] = state.means[m] @ state.means[m]
 
 
 def effective_parameters(problem, state, weights):
@@ -380,26 +441,18 @@ def effective_parameters(problem, state, weights):
     return total
 
 
-def _finish(problem, state, trace, converged):
+def _finish(problem, state, trace, converged, potts=None, spatial=None):
     """Responsibilities, criteria, units and order of the clusters."""
-    log_likelihood, _, weights, _ = e_step(problem, state)
-    n_voxels, n_clusters = len(problem.signals), len(state.probs)
+    n_voxels = len(problem.signals)
     free_scale = problem.scale_variance > 0
     totals = state.spectra.sum(axis=1)
-    responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
-    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
-
-    def work(start, stop):
-        responsibilities_block(
-            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
-            problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
-        )  # fmt: skip
-
-    if problem.noise is None:
-        for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    if potts is None:
+        log_likelihood, _, weights, _ = e_step(problem, state)
+        responsibilities, scales = _responsibilities(problem, state, totals)
     else:
-        responsibilities, scales = noise_responsibilities(problem, state, log_probs, totals)
-    n_parameters = effective_parameters(problem, state, weights)
+        log_likelihood, weights, responsibilities = potts.log_likelihood, potts.weights, potts.responsibilities
+        scales = scales_of(problem, potts, totals)
+    n_parameters = effective_parameters(problem, state, weights) + (spatial is not None and spatial.estimated)
     n_data = n_voxels * problem.n_encodings
     spectra = state.spectra / np.where(totals > 0, totals, 1.0)[:, None] if free_scale else state.spectra.copy()
     order = np.lexsort((-totals, -state.probs))
@@ -416,4 +469,23 @@ def _finish(problem, state, trace, converged):
         converged=converged,
         trace=trace,
         mode=problem.mode,
+        spatial=None if spatial is None else replace(spatial, field=spatial.field[order]),
     )
+
+
+def _responsibilities(problem, state, totals):
+    """Responsibilities (n_voxels, n_clusters) and expected scale times the clusters' totals (n_voxels,)."""
+    n_voxels, n_clusters = len(problem.signals), len(state.probs)
+    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
+    if problem.noise is not None:
+        return noise_responsibilities(problem, state, log_probs, totals)
+    responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
+
+    def work(start, stop):
+        responsibilities_block(
+            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
+            problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
+        )  # fmt: skip
+
+    for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    return responsibilities, scales
