@@ -3,6 +3,7 @@
 from mrspec_prep.spectra.alpha import AlphaChoice, choose_alpha
 from mrspec_prep.spectra.identifiability import Identifiability, identify
 from mrspec_prep.spectra.inspect_em import InspectResult, fit_inspect
+from mrspec_prep.spectra.inspect_map import InspectMapResult, fit_inspect_map
 from mrspec_prep.spectra.integration import default_regions, integrate_regions, mean_parameters
 from mrspec_prep.spectra.likelihoods import NoiseModel
 from mrspec_prep.spectra.neighbours import Neighbours, neighbours_of
@@ -16,6 +17,7 @@ from mrspec_prep.spectra.selection import Selection, select_n_clusters
 __all__ = [
     "AlphaChoice",
     "Identifiability",
+    "InspectMapResult",
     "InspectResult",
     "NNLSResult",
     "Neighbours",
@@ -29,6 +31,7 @@ __all__ = [
     "estimate_noise",
     "find_peaks",
     "fit_inspect",
+    "fit_inspect_map",
     "fit_nnls",
     "identify",
     "integrate_regions",
