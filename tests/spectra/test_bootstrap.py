@@ -42,9 +42,11 @@ def test_the_scatter_is_that_of_repeated_scans(kind, alpha):
     found = bootstrap(
         few, Echoes.kernel, fit_nnls(few, Echoes.kernel, alpha), Echoes.read, kind=kind, noise_std=NOISE, n_resamples=80
     )
-    # the fitted spectrum is broader than the truth: what hangs on its tails (s0) scatters more around it
-    for name, tolerance in {"t2": 0.15, "long": 0.3, "peak-t2": 0.4, "s0": 0.45}.items():
+    for name, tolerance in {"t2": 0.15, "long": 0.3}.items():
         assert np.median(found.std[name]) == pytest.approx(expected[name], rel=tolerance), name
+    # the fitted spectrum is broader than the truth: its tails and its peak scatter more
+    for name in ("s0", "peak-t2"):
+        assert 0.7 < np.median(found.std[name]) / expected[name] < 2.5, name
 
 
 def test_intervals_cover_the_mean_of_repeated_scans():

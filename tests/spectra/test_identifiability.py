@@ -32,3 +32,31 @@ def test_one_value_means_the_axis_cannot_be_measured():
 def test_snr_must_be_a_number(placenta, snr):
     with pytest.raises(ValueError, match="snr"):
         identify("adc-t2star", placenta.encodings, placenta.grid, snr)
+
+
+def test_component_bounds_separation_and_resolution_are_said(placenta):
+    found = identify("adc-t2star", placenta.encodings, placenta.grid, 20)
+    assert [bound.n_components for bound in found.bounds] == [1, 2, 3, 4]
+    assert found.bounds[0].worst < found.bounds[1].worst < found.bounds[2].worst
+    assert set(found.separable) == set(found.widths) == {"diffusivity", "t2star"}
+    text = " ".join(found.statements)
+    assert "at most 2 components spread over this protocol's range, not 3" in text
+    assert f"told apart by T2* alone from a factor of {found.separable['t2star']:.2g} on" in text
+    assert "decades" in text
+
+
+def test_a_better_signal_narrows_everything(placenta):
+    coarse, fine = (identify("adc-t2star", placenta.encodings, placenta.grid, snr) for snr in (10, 100))
+    for axis in ("diffusivity", "t2star"):
+        assert fine.separable[axis] < coarse.separable[axis]
+        assert fine.widths[axis] < coarse.widths[axis]
+    noise = identify("adc-t2star", placenta.encodings, placenta.grid, 0.5)
+    assert any("not even one component" in text for text in noise.statements)
+
+
+def test_kurtosis_is_read_for_one_component():
+    encodings = Encodings(bvalue=np.repeat([0, 1000, 2000], 10))
+    grid = default_grid(("diffusivity", "kurtosis"), encodings, points=[10, 10])
+    found = identify("adc-kurtosis", encodings, grid, 30)
+    assert len(found.bounds) == 1
+    assert not found.separable
