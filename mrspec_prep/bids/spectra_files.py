@@ -14,6 +14,7 @@ from mrspec_prep.bids.derivatives import read_json, sidecar_path, table_text, wr
 from mrspec_prep.physics import Grid
 
 DUAL_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha"
+OWN_ALPHA_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha[:, None]"
 BLOCK = 4096  # voxels per block when spectra are regenerated
 
 
@@ -27,8 +28,8 @@ class VoxelSpectra:
         ms, um2/ms.
     voxels : (n_voxels, 3) int array
         Indices into the image, in C order.
-    alpha : float
-        Regularisation weight.
+    alpha : float or (n_voxels,) array
+        Regularisation weight; an array where each voxel has its own.
     dual : (n_voxels, r) array or None
         Coefficients; None where the spectra themselves were stored (alpha = 0).
     basis : (r, n_bins) array or None
@@ -42,7 +43,7 @@ class VoxelSpectra:
 
     grid: Grid
     voxels: np.ndarray
-    alpha: float
+    alpha: float | np.ndarray
     dual: np.ndarray | None
     basis: np.ndarray | None
     stored: np.ndarray | None
@@ -53,7 +54,8 @@ class VoxelSpectra:
         """(n, n_bins) spectra of the voxels chosen by any numpy index."""
         if self.stored is not None:
             return np.atleast_2d(self.stored[index])
-        return np.maximum(np.atleast_2d(self.dual[index]) @ self.basis, 0) / self.alpha
+        alpha = self.alpha if np.ndim(self.alpha) == 0 else np.atleast_1d(self.alpha[index])[:, None]
+        return np.maximum(np.atleast_2d(self.dual[index]) @ self.basis, 0) / alpha
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,8 @@ def write_nnls_spectra(path, result, roi, grid, metadata, peaks=()):
     n_voxels = len(np.asarray(result.gap))
     if n_voxels != len(voxels):
         raise ValueError(f"{path.name}: {n_voxels} spectra for a region of {len(voxels)} voxels")
-    has_dual = result.alpha > 0 and getattr(result, "dual", None) is not None
+    own_alphas = np.ndim(result.alpha) > 0
+    has_dual = getattr(result, "dual", None) is not None and (own_alphas or result.alpha > 0)
     arrays = {
         "voxels": voxels.astype(np.int32),
         "gap": np.asarray(result.gap, np.float32),
@@ -118,18 +121,23 @@ def write_nnls_spectra(path, result, roi, grid, metadata, peaks=()):
         arrays |= {"dual": np.asarray(result.dual), "basis": np.asarray(result.basis)}
     else:
         arrays["spectra"] = np.concatenate([block for _, block in _blocks(result)]).astype(np.float32)
-    attributes = {"alpha": float(result.alpha), "shape": np.asarray(roi.shape, np.int32)}
-    attributes["formula"] = DUAL_FORMULA if has_dual else "spectra stored as they are"
+    attributes = {"shape": np.asarray(roi.shape, np.int32)}
+    if own_alphas:
+        arrays["alpha"], attributes["formula"] = np.asarray(result.alpha, float), OWN_ALPHA_FORMULA
+    else:
+        attributes["alpha"] = float(result.alpha)
+        attributes["formula"] = DUAL_FORMULA if has_dual else "spectra stored as they are"
     gap, converged = np.asarray(result.gap), np.asarray(result.converged, bool)
     sidecar = {
         "Description": "Voxelwise spectra by regularised non-negative least squares; the table holds their mean.",
         "Formula": attributes["formula"],
-        "Alpha": float(result.alpha),
         "NVoxels": n_voxels,
         "NVoxelsConverged": int(converged.sum()),
         "LargestGap": float(gap.max()) if n_voxels else None,
         "Peaks": [_peak_to_disk(peak) for peak in peaks],
     }
+    if not own_alphas:
+        sidecar["Alpha"] = float(result.alpha)
     mean = sum(block.sum(axis=0) for _, block in _blocks(result)) / n_voxels
     _write_all(path, arrays, attributes, grid, sidecar | dict(metadata), _tidy(mean[None], grid, with_cluster=False))
     return path
@@ -186,7 +194,8 @@ def read_nnls_spectra(path):
     with h5py.File(path, "r") as file:
         grid = _read_grid(file)
         arrays = {name: file[name][()] for name in ("dual", "basis", "spectra", "voxels") if name in file}
-        alpha, shape = float(file.attrs["alpha"]), tuple(int(n) for n in file.attrs["shape"])
+        alpha = file["alpha"][()] if "alpha" in file else float(file.attrs["alpha"])
+        shape = tuple(int(n) for n in file.attrs["shape"])
     coefficients = (arrays.get("dual"), arrays.get("basis"), arrays.get("spectra"))
     return VoxelSpectra(grid, arrays["voxels"], alpha, *coefficients, shape, _sidecar(path))
 
@@ -265,10 +274,11 @@ def _blocks(result):
     """Slices and spectra of a result, block by block where it can."""
     if hasattr(result, "blocks"):
         yield from result.blocks(BLOCK)
-    elif result.alpha > 0 and getattr(result, "dual", None) is not None:
+    elif np.all(result.alpha) and getattr(result, "dual", None) is not None:
         for start in range(0, len(result.dual), BLOCK):
             part = slice(start, min(start + BLOCK, len(result.dual)))
-            yield part, np.maximum(result.dual[part] @ result.basis, 0) / result.alpha
+            alpha = result.alpha if np.ndim(result.alpha) == 0 else result.alpha[part, None]
+            yield part, np.maximum(result.dual[part] @ result.basis, 0) / alpha
     else:
         yield slice(0, len(result.spectra)), np.asarray(result.spectra)
 

@@ -157,10 +157,30 @@ def _spectrum_facts(series, equations):
         "axes": join([f"{axis_entry(axis)['symbol']}" for axis in names]),
         "equation": " ".join(equations["t1_tr" if axis == "t1" and has_repetition else axis] for axis in factors),
         "grid": grid_in_words(series.grid),
-        "alpha": f"{about['Alpha']:g}" if about.get("Alpha") is not None else None,
+        "alpha": f"{about['Alpha']:.3g}" if about.get("Alpha") is not None else None,
+        **_alpha_facts(about),
         "gap": power(about["LargestGap"]) if about.get("LargestGap") is not None else None,
         "n_regions": count(len(regions), "region") if regions else None,
         "regions": join(regions) if regions else None,
+    }
+
+
+def _alpha_facts(about):
+    """How the regularisation weight was chosen, where a rule did."""
+    rule, unmet, n_voxels = about.get("AlphaRule"), about.get("AlphaUnmet"), about.get("NVoxels")
+    if rule is None:
+        return {}
+    low, high = about.get("AlphaTenthToNinetieth", (None, None))
+    own = about.get("AlphaScope") == "voxel"
+    return {
+        f"alpha_{rule}": True,
+        "alpha_median": f"{about['AlphaMedian']:.2g}" if own else None,
+        "alpha_low": f"{low:.2g}" if own else None,
+        "alpha_high": f"{high:.2g}" if own else None,
+        "alpha_own": own,
+        "alpha_image": not own,
+        "alpha_unmet": f"{number(unmet)} of {number(n_voxels)} voxels" if own and unmet else None,
+        "alpha_image_unmet": not own and bool(unmet),
     }
 
 

@@ -308,7 +308,12 @@ def _map_blocks(series, words, pen, view, key, caption):
     entry, found = map_entry(key), series.parameters[key]
     figure = map_figure(found.data, series.roi.data.astype(bool), view, entry)
     yield {"kind": "heading", "text": entry["title"]}
-    yield pen.figure(figure, key, words["captions"][caption].format(description=entry["description"]))
+    yield pen.figure(figure, key, words["captions"][caption].format(description=_description(found, entry)))
+
+
+def _description(found, entry):
+    """What a map holds, as its sidecar says it where it does."""
+    return found.metadata.get("Description", entry["description"])
 
 
 def _methods(series, words):

@@ -298,6 +298,19 @@ def test_nnls_spectra_regenerate(tmp_path, roi, alpha):
     assert np.allclose(mean.spectra[0], result.spectra.mean(axis=0), rtol=1e-6)
 
 
+def test_spectra_with_an_alpha_per_voxel_regenerate(tmp_path, roi):
+    result = nnls_result(int(roi.sum()))
+    result.alpha = np.geomspace(1e-4, 1, len(result.gap))
+    spectra = np.maximum(result.dual @ result.basis, 0) / result.alpha[:, None]
+    path = write_nnls_spectra(tmp_path / "x_desc-nnls_spectra.h5", result, roi, GRID, METADATA)
+    back = read_nnls_spectra(path)
+    assert np.allclose(back.spectra(), spectra, rtol=1e-12, atol=0)
+    assert np.allclose(back.spectra([2, 0]), spectra[[2, 0]], rtol=1e-12, atol=0)
+    assert np.allclose(back.spectra(3), spectra[3], rtol=1e-12, atol=0)
+    assert np.allclose(read_mean_spectrum(path).spectra[0], spectra.mean(axis=0), rtol=1e-6)
+    assert "alpha[:, None]" in back.metadata["Formula"] and "Alpha" not in back.metadata
+
+
 def test_cluster_spectra_round_trip(tmp_path):
     spectra = np.random.default_rng(3).random((2, GRID.n_bins))
     peaks = [[{"diffusivity": 1.0, "t2star": 50.0, "fraction": 0.9}], []]

@@ -39,6 +39,31 @@ def test_text_tells_what_ran(participant, words):
     assert "{" not in text and "None" not in text
 
 
+@pytest.mark.parametrize(
+    ("facts", "said", "unsaid"),
+    [
+        (
+            {"AlphaRule": "discrepancy", "AlphaScope": "voxel", "AlphaUnmet": 3, "AlphaMedian": 0.04,
+             "AlphaTenthToNinetieth": [0.01, 0.2]},
+            ("discrepancy principle", "median 0.04", "0.01 to 0.2", "In 3 of "),
+            ("with α =", "whole image", "L-curve"),
+        ),
+        (
+            {"AlphaRule": "lcurve", "AlphaScope": "image", "AlphaUnmet": 0, "Alpha": 0.07},
+            ("L-curve", "with α = 0.07", "whole image"),
+            ("Each voxel has its own", "no solution", "discrepancy"),
+        ),
+    ],
+)  # fmt: skip
+def test_text_tells_how_alpha_was_chosen(participant, words, facts, said, unsaid):
+    series = collect_series(participant(shape=(14, 16, 1)), "01")[0]
+    del series.mean_spectrum.metadata["Alpha"]
+    series.mean_spectrum.metadata.update(facts)
+    text = text_of(series, words)
+    assert all(part in text for part in said) and not any(part in text for part in unsaid)
+    assert text.count("non-negative least squares") == 1 and "{" not in text and "None" not in text
+
+
 def test_text_leaves_out_what_did_not_run(participant, words):
     series = collect_series(participant(shape=(14, 16, 1), steps=()), "01")[0]
     text = text_of(series, words)
