@@ -212,6 +212,64 @@ class InspectOptions:
         return tuple(range(self.n_clusters[0], self.n_clusters[1] + 1))
 
 
+LARGEST_N_COMPONENTS = 16  # as many as there are colours
+
+
+@dataclass(frozen=True)
+class InspectMapOptions:
+    """Continuous InSpect: component spectra and their weights in every voxel."""
+
+    n_components: int = 0  #: number of components; 0: not computed
+    alpha: float = 0.01  #: Tikhonov weight of the component spectra, unitless
+    scale: str = "profiled"  #: voxel scale: ``profiled`` (fitted), or ``fixed`` (signals already normalised)
+    n_starts: int = 6  #: descents from anchor voxels; how far their ends differ is reported
+    max_steps: int = 1000  #: steps of a descent at most
+
+    def __post_init__(self):
+        _choice("inspect_map", "scale", self.scale, ("profiled", "fixed"))
+        _number("inspect_map", "alpha", self.alpha, 0)
+        _integer("inspect_map", "n_components", self.n_components, 0)
+        _integer("inspect_map", "n_starts", self.n_starts, 1)
+        _integer("inspect_map", "max_steps", self.max_steps, 1)
+        if self.n_components > LARGEST_N_COMPONENTS:
+            raise OptionsError(f"inspect_map.n_components must be <= {LARGEST_N_COMPONENTS}, got {self.n_components}")
+
+
+RESAMPLING_KINDS = ("auto", "residual", "parametric")
+
+
+@dataclass(frozen=True)
+class UncertaintyOptions:
+    """How well single voxels are known: bootstrap of the spectra, bounds of the fractions."""
+
+    bootstrap: int = 0  #: resamples of every voxel, 100 is usual; 0: not computed
+    #: noise of the resamples: the voxel's own ``residual``, ``parametric`` (normal, with the noise map), or
+    #: ``auto`` (residual from 30 volumes on)
+    resampling: str = "auto"
+    #: smallest and largest fraction in each region among all non-negative spectra that explain the signal
+    bounds: bool = False
+    #: bounds that hold for all regions at once, with at least the level; false: each on its own, narrower
+    simultaneous: bool = True
+    level: float = 0.95  #: of intervals and bounds, a probability
+
+    def __post_init__(self):
+        _choice("uncertainty", "resampling", self.resampling, RESAMPLING_KINDS)
+        _integer("uncertainty", "bootstrap", self.bootstrap, 0)
+        if 0 < self.bootstrap < 20:
+            raise OptionsError(f"uncertainty.bootstrap must be 0 (off) or >= 20, got {self.bootstrap}")
+        for key in ("bounds", "simultaneous"):
+            if not isinstance(getattr(self, key), bool):
+                raise OptionsError(f"uncertainty.{key} must be true or false, got {getattr(self, key)!r}")
+        _number("uncertainty", "level", self.level, 0, low_open=True)
+        if self.level >= 1:
+            raise OptionsError(f"uncertainty.level must be < 1, got {self.level}")
+
+    @property
+    def wanted(self):
+        """Whether anything is computed."""
+        return self.bootstrap > 0 or self.bounds
+
+
 @dataclass(frozen=True)
 class Options:
     """A whole workflow file."""
@@ -223,6 +281,8 @@ class Options:
     kernel: KernelOptions = field(default_factory=KernelOptions)
     nnls: NNLSOptions = field(default_factory=NNLSOptions)
     inspect: InspectOptions = field(default_factory=InspectOptions)
+    uncertainty: UncertaintyOptions = field(default_factory=UncertaintyOptions)
+    inspect_map: InspectMapOptions = field(default_factory=InspectMapOptions)
 
     def __post_init__(self):
         if self.inspect.mode == "paper" and self.noise.distribution != "gaussian":

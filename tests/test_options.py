@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from mrspec_prep.options import (
+    InspectMapOptions,
     InspectOptions,
     KernelOptions,
     MaskOptions,
@@ -23,6 +24,7 @@ FULL = Options(
     kernel=KernelOptions(name="adc-t2star", points=(30, 40), diffusivity=(0.1, 300.0), t2star=(5.0, 500.0)),
     nnls=NNLSOptions(alpha=1e-4, regions={"core": {"t2star": (80.0, 200.0), "diffusivity": (0.1, 5.0)}}),
     inspect=InspectOptions(n_clusters=4, mode="paper", scale="fixed", criterion="aic"),
+    inspect_map=InspectMapOptions(n_components=3, scale="fixed", n_starts=2),
 )
 
 
@@ -97,6 +99,10 @@ def test_noise_number(method):
         ("[nnls]\nregions = {core = {t2 = [2, 1]}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
         ("[nnls]\nregions = {core = {t2 = 2}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
         ("[nnls.regions.not_bids]\nt2 = [1, 2]", "letters and digits"),
+        ("[inspect_map]\nn_components = -1", "inspect_map.n_components must be a whole number >= 0"),
+        ("[inspect_map]\nn_components = 17", "inspect_map.n_components must be <= 16"),
+        ("[inspect_map]\nn_clusters = 3", "unknown key inspect_map.n_clusters"),
+        ('[inspect_map]\nscale = "free"', "inspect_map.scale must be one of profiled, fixed"),
         ('[kernel]\nspacing = "cubic"', "kernel.spacing must be one of log, linear"),
         ("[kernel]\npoints = [50, 1]", "kernel.points must be a whole number >= 2"),
         ("[kernel]\npoints = 50", "kernel.points must be a list"),

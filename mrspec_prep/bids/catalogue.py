@@ -33,6 +33,21 @@ def map_entry(key):
     return maps[key]
 
 
+def uncertainty_entry(kind):
+    """Entry of one kind of uncertainty map: std, low, high, min or max.
+
+    Raises
+    ------
+    ValueError
+        No such kind; the known ones are listed.
+
+    """
+    kinds = load_catalogue()["uncertainties"]
+    if kind not in kinds:
+        raise ValueError(f"unknown uncertainty {kind!r}; data/maps.toml knows {', '.join(sorted(kinds))}")
+    return kinds[kind]
+
+
 def axis_entry(name):
     """Entry of one spectral axis.
 

@@ -182,6 +182,70 @@ def write_cluster_spectra(path, spectra, grid, *, weights, peaks, metadata):
     return path
 
 
+def write_component_spectra(
+    path, spectra, grid, *, alternatives, weights, weight_spread, signal_spread, peaks, ranges, metadata
+):
+    """Write component spectra (continuous InSpect): ``.h5``, tidy ``.tsv`` and a sidecar.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.h5``.
+    spectra : (n_components, n_bins) array
+    grid : Grid
+        ms, um2/ms; stored in BIDS units.
+    alternatives : (n_solutions, n_components, n_bins) array
+        Solutions that fit as well; their smallest and largest amplitude per bin are stored.
+    weights : (n_components,) array
+        Mean weight over the voxels.
+    weight_spread, signal_spread : (n_components,) arrays
+        How far the weights and signals of such solutions differ.
+    peaks : sequence of sequences of Peak
+        Per component, largest first.
+    ranges : sequence of dict of str to (low, high)
+        Positions of the largest peak over such solutions, by axis [um2/ms, ms].
+    metadata : dict
+        Sources, OptionsHash, Seed, Kernel, ...
+
+    Raises
+    ------
+    ValueError
+        Different numbers of components, or spectra on another grid.
+
+    """
+    path, spectra = Path(path), np.atleast_2d(np.asarray(spectra))
+    parts = (weights, weight_spread, signal_spread, peaks, ranges)
+    if {len(part) for part in parts} != {len(spectra)} or spectra.shape[1] != grid.n_bins:
+        raise ValueError(
+            f"{path.name}: spectra of shape {spectra.shape} do not match {[len(part) for part in parts]} weights, "
+            f"spreads, lists of peaks and ranges, and {grid.n_bins} bins"
+        )
+    components = []
+    for i, (weight, spread, moved, found, span) in enumerate(zip(*parts, strict=True)):
+        components.append({
+            "component": i + 1,
+            "weight": float(weight),
+            "color": cluster_color(i),
+            "weight_spread": float(spread),
+            "signal_spread": float(moved),
+            "peaks": [_peak_to_disk(peak) for peak in found],
+            "main_peak_range": {a: [float(v) * axis_entry(a)["factor"] for v in ends] for a, ends in span.items()},
+        })  # fmt: skip
+    everything = np.concatenate([spectra[None], np.asarray(alternatives, float).reshape(-1, *spectra.shape)])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    columns = _tidy(spectra, grid, with_cluster=True)
+    columns = {"component": columns.pop("cluster"), **columns, "low": low.ravel(), "high": high.ravel()}
+    sidecar = {
+        "Description": "Spectra of the components that voxels mix (continuous InSpect); low and high: over solutions "
+        "that fit the signals as well.",
+        "NComponents": len(spectra),
+        "Components": components,
+    }
+    arrays = {"spectra": spectra, "weights": np.asarray(weights, float), "low": low, "high": high}
+    _write_all(path, arrays, {}, grid, sidecar | dict(metadata), columns)
+    return path
+
+
 def read_nnls_spectra(path):
     """Voxelwise spectra as a VoxelSpectra; all that is stored is read into memory.
 
@@ -201,7 +265,7 @@ def read_nnls_spectra(path):
 
 
 def read_cluster_spectra(path):
-    """Cluster spectra as a ClusterSpectra, peaks in the units of the package.
+    """Cluster or component spectra as a ClusterSpectra, peaks in the units of the package.
 
     Raises
     ------
@@ -214,8 +278,11 @@ def read_cluster_spectra(path):
     metadata = _sidecar(path)
     clusters = [
         {**cluster, "peaks": [_peak_from_disk(peak) for peak in cluster.get("peaks", [])]}
-        for cluster in metadata.get("Clusters", [{} for _ in spectra])
+        for cluster in metadata.get("Clusters", metadata.get("Components", [{} for _ in spectra]))
     ]
+    for cluster in clusters:
+        span = cluster.get("main_peak_range", {})
+        cluster["main_peak_range"] = {a: [v / axis_entry(a)["factor"] for v in ends] for a, ends in span.items()}
     return ClusterSpectra(spectra, grid, clusters, metadata)
 
 
