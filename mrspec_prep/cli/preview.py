@@ -31,7 +31,7 @@ def _describe_series(plan, resources):
     shape = series_shape(series)
     n_voxels = int(load_mask(plan.masks, series).sum()) if plan.masks else int(np.prod(shape) * MASKED)
     seconds, memory = expected_cost(plan, n_voxels, resources)
-    reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR)
+    reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR, plan.options.nnls.alpha)
     lines = [
         "",
         f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), "

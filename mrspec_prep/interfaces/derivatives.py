@@ -16,7 +16,9 @@ from mrspec_prep.spectra import default_regions, find_peaks, identify
 ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map"}
 
 
-class _SaveInputSpec(SeriesInputSpec):
+class SaveInputSpec(SeriesInputSpec):
+    """Input that every saving node shares."""
+
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     out_dir = traits.Str(mandatory=True, desc="derivatives folder")
     bids_dir = traits.Str(mandatory=True, desc="raw dataset, for BIDS URIs")
@@ -32,7 +34,7 @@ class _SaveOutputSpec(TraitedSpec):
     out_files = traits.List(File(exists=True), desc="derivatives written")
 
 
-class _Save(SimpleInterface):
+class SaveDerivatives(SimpleInterface):
     """Shared by the saving nodes: paths and metadata."""
 
     output_spec = _SaveOutputSpec
@@ -77,13 +79,13 @@ def noise_law(settings):
     return law | ({"NoiseCoils": settings["noise"]["n_coils"]} if law["NoiseDistribution"] == "nc-chi" else {})
 
 
-class _AcquisitionInputSpec(_SaveInputSpec):
+class _AcquisitionInputSpec(SaveInputSpec):
     roi_notes = File(exists=True, mandatory=True, desc="notes of mask and signals (JSON)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
     noise_notes = File(exists=True, mandatory=True, desc="method, degrees of freedom, SNR (JSON)")
 
 
-class SaveAcquisition(_Save):
+class SaveAcquisition(SaveDerivatives):
     """ROI, reference image, noise map, volume table and what the protocol can identify."""
 
     input_spec = _AcquisitionInputSpec
@@ -105,7 +107,8 @@ class SaveAcquisition(_Save):
         }
         self._map(np.load(self.inputs.noise), "noise", desc="noise", metadata=noise_metadata)
         grid = grid_of(self.series, self.inputs.kernel)
-        reading = identify(kernel, self.series.encodings, grid, noise_notes["snr"])
+        alpha = self.inputs.settings["nnls"]["alpha"]
+        reading = identify(kernel, self.series.encodings, grid, noise_notes["snr"], alpha)
         roots = {"raw": self.inputs.bids_dir}
         names = [bids_uri(image, roots).removeprefix("bids:raw:") for image in self.series.images]
         path = self._path("axes", ".tsv", desc="encodings")
@@ -123,6 +126,7 @@ class SaveAcquisition(_Save):
                 Identifiability=list(reading.statements),
                 ResolvedAxes=list(reading.resolved),
                 NComponents=reading.n_components,
+                **_limits(reading),
                 SNR=noise_notes["snr"],
                 NoiseMethod=noise_notes["method"],
                 **noise_law(self.inputs.settings),
@@ -136,12 +140,33 @@ class SaveAcquisition(_Save):
         return self._end(runtime)
 
 
-class _NNLSInputSpec(_SaveInputSpec):
+def _limits(reading):
+    """Bounds, separable factors and widths of an identifiability as sidecar entries; n/a where nothing is known."""
+
+    def plain(value):
+        return round(float(value), 4) if np.isfinite(value) else "n/a"
+
+    bounds = [
+        {
+            "Components": bound.n_components,
+            "RelativeErrors": {axis: plain(errors.max()) for axis, errors in bound.position_errors.items()},
+            "FractionError": plain(bound.fraction_errors.max()),
+        }
+        for bound in reading.bounds
+    ]
+    return {
+        "CramerRaoBounds": bounds,
+        "SeparableFactor": {axis: plain(factor) for axis, factor in reading.separable.items()},
+        "ResolutionDecades": {axis: plain(width) for axis, width in reading.widths.items()},
+    }
+
+
+class _NNLSInputSpec(SaveInputSpec):
     spectra = File(exists=True, mandatory=True, desc="dual coefficients, basis, certificate (npz)")
     maps = File(exists=True, mandatory=True, desc="region fractions and mean parameters (npz)")
 
 
-class SaveNNLS(_Save):
+class SaveNNLS(SaveDerivatives):
     """Voxelwise spectra, region fractions, mean parameters, residual and certificate."""
 
     input_spec = _NNLSInputSpec
@@ -184,12 +209,12 @@ def _alpha_facts(arrays, settings):
     return facts | {"AlphaMedian": middle, "AlphaTenthToNinetieth": [low, high]}
 
 
-class _InspectInputSpec(_SaveInputSpec):
+class _InspectInputSpec(SaveInputSpec):
     fit = File(exists=True, mandatory=True, desc="responsibilities, spectra, probabilities (npz)")
     selection = File(exists=True, mandatory=True, desc="table over the number of clusters (npz)")
 
 
-class SaveInspect(_Save):
+class SaveInspect(SaveDerivatives):
     """Clusters, responsibilities, cluster spectra with named peaks, and the selection table."""
 
     input_spec = _InspectInputSpec

@@ -13,6 +13,7 @@ from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra,
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)
 SINGLE_MAPS = {"roi": ("mask", "roi"), "reference": ("dwimap", "reference"), "noise": ("dwimap", "noise")}
+UNCERTAINTIES = ("nnlsstd", "nnlslow", "nnlshigh", "nnlsmin", "nnlsmax")
 NAME_ENTITIES = ("acquisition", "ceagent", "reconstruction", "direction", "run", "space")
 SHORT_NAMES = {"acquisition": "acq", "ceagent": "ce", "reconstruction": "rec", "direction": "dir"}
 
@@ -30,6 +31,7 @@ class SeriesResults:
     noise: MapFile | None = None
     fractions: dict = field(default_factory=dict)  #: region -> MapFile
     parameters: dict = field(default_factory=dict)  #: key of maps.toml -> MapFile
+    uncertainty: dict = field(default_factory=dict)  #: std, low, high, min, max -> region or key -> MapFile
     labels: MapFile | None = None
     responsibilities: MapFile | None = None
     columns: dict = field(default_factory=dict)  #: volume table
@@ -197,6 +199,9 @@ def _take_map(series, found, entities):
     elif segmentation == "inspect" and suffix == "probseg":
         data = found.data[..., None] if found.data.ndim == 3 else found.data
         series.responsibilities = MapFile(data, found.affine, found.metadata, found.key)
+    elif desc in UNCERTAINTIES:
+        name = entities.get("param") if found.key == "fraction" else found.key
+        series.uncertainty.setdefault(desc.removeprefix("nnls"), {})[name] = found
     elif found.key == "fraction":
         series.fractions[entities.get("param") or found.metadata.get("Region", "region")] = found
     elif found.key in load_catalogue()["maps"] and desc == "nnls":

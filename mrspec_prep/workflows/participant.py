@@ -47,8 +47,8 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
         Derivatives of every series and ``sub-<label>.html``.
     """
     workflow = pe.Workflow(participant_workflow_name(plan.subject))
-    merge = pe.Node(Merge(len(plan.series) * 3), "outputs", run_without_submitting=True)
     report = pe.Node(SubjectReport(out_dir=str(out_dir), subject=plan.subject), "report", mem_gb=0.5)
+    saved = []
     for number, series_plan in enumerate(plan.series):
         name = f"series_{number}_{series_plan.series.suffix.lower()}_wf"
         series_file = Path(work_dir) / WORKFLOW_NAME / workflow.name / f"{name}.json"
@@ -71,8 +71,10 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
             omp_nthreads=resources.omp_nthreads,
             mem_gb=min(estimated_mem_gb(series_plan), resources.mem_gb),
         )
-        for position, saved in enumerate(("save_acquisition", "save_nnls", "save_inspect")):
-            workflow.connect(spectral, f"{saved}.out_files", merge, f"in{3 * number + position + 1}")
+        saved += [(spectral, label) for label in spectral.list_node_names() if label.startswith("save")]
+    merge = pe.Node(Merge(len(saved)), "outputs", run_without_submitting=True)
+    for position, (spectral, label) in enumerate(saved):
+        workflow.connect(spectral, f"{label}.out_files", merge, f"in{position + 1}")
     workflow.connect(merge, "out", report, "out_files")
     return workflow
 

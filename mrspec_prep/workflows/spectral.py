@@ -6,11 +6,13 @@ from nipype.pipeline import engine as pe
 
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.inspect_em import FitInspect
+from mrspec_prep.interfaces.inspect_map import FitInspectMap, SaveInspectMap
 from mrspec_prep.interfaces.magnitudes import FindRealSignals
 from mrspec_prep.interfaces.mask import ComputeROI
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.interfaces.noise import EstimateNoise
 from mrspec_prep.interfaces.signals import ExtractSignals
+from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import MAGNITUDES
 
 
@@ -80,6 +82,29 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         ])  # fmt: skip
     else:
         workflow.connect(signals, "signals", nnls, "signals")
+    if options.uncertainty.wanted:
+        settings = {"settings": asdict(options.uncertainty), "regions": regions, "seed": plan.seed}
+        uncertainty = node(EstimateUncertainty(**fitting, **settings), "uncertainty", omp_nthreads)
+        save_uncertainty = node(SaveUncertainty(**common, **saving), "save_uncertainty")
+        scattering = (real, "standardised") if magnitudes else (signals, "signals")
+        workflow.connect([
+            (scattering[0], uncertainty, [(scattering[1], "signals")]),
+            (signals, uncertainty, [("roi", "roi")]),
+            (noise, uncertainty, [("noise", "noise"), ("notes", "noise_notes")]),
+            (nnls, uncertainty, [("spectra", "spectra")]),
+            (signals, save_uncertainty, [("roi", "roi")]),
+            (uncertainty, save_uncertainty, [("maps", "maps"), ("notes", "notes")]),
+        ])  # fmt: skip
+    if options.inspect_map.n_components:
+        mixing = FitInspectMap(**fitting, settings=asdict(options.inspect_map), seed=plan.seed)
+        mixing = node(mixing, "inspect_map", omp_nthreads)
+        save_mixing = node(SaveInspectMap(**common, **saving), "save_inspect_map")
+        workflow.connect([
+            (real if magnitudes else signals, mixing, [("signals", "signals")]),
+            (noise, mixing, [("noise", "noise")]),
+            (signals, save_mixing, [("roi", "roi")]),
+            (mixing, save_mixing, [("fit", "fit")]),
+        ])  # fmt: skip
     return workflow
 
 
