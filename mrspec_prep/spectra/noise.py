@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import compiled, for_blocks
-from mrspec_prep.spectra.magnitude_noise import channel_variance
+from mrspec_prep.spectra.magnitude_noise import floor_power, shared_channel_variance
 from mrspec_prep.spectra.newton import add_products, cholesky
 from mrspec_prep.spectra.nnls import fit_nnls
 from mrspec_prep.spectra.reduction import check_signals, reduce_kernel
 
 METHODS = ("b0-repeats", "residual")
 ENOUGH_REPEATS = 4
+CHANNELS_NOTE = "; scatter of magnitudes brought to that of their channels and drawn towards what the voxels share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +104,16 @@ def _from_repeats(signals, encodings, n_coils=None):
     )
     if degrees < ENOUGH_REPEATS - 1:
         note += "; few repeats: each voxel's value is uncertain"
-    variance = squares / degrees
+    variance, freedom = squares / degrees, np.full(len(signals), float(degrees))
     if n_coils is not None:
-        variance = channel_variance(squares, np.stack(powers, axis=1), np.array(repeats), n_coils)
-        note += "; scatter of magnitudes brought to that of their channels"
+        powers, repeats = np.stack(powers, axis=1), np.array(repeats)
+        variance, freedom = shared_channel_variance(squares, powers, repeats, n_coils)
+        if "inversion_time" not in encodings.varying():
+            floor = floor_power(signals, group, encodings.reference(), variance, n_coils)
+            variance, freedom = shared_channel_variance(squares, powers, repeats, n_coils, floor)
+        note += CHANNELS_NOTE
     noise_std = _positive(np.sqrt(variance))
-    return NoiseEstimate(noise_std, "b0-repeats", np.full(len(signals), float(degrees)), note)
+    return NoiseEstimate(noise_std, "b0-repeats", freedom, note)
 
 
 def _from_residuals(signals, encodings, kernel, alpha, n_coils=None):
@@ -139,12 +144,12 @@ def _from_residuals(signals, encodings, kernel, alpha, n_coils=None):
     degrees = np.maximum(degrees, 1.0)
     kind = "means over directions" if averaged else "all volumes"
     note = f"residual of the regularised fit over {kind}, about {np.median(degrees):.0f} degrees of freedom"
-    variance = squares / degrees
+    variance, freedom = squares / degrees, degrees
     if n_coils is not None:
         power = (np.asarray(signals, dtype=float) ** 2) @ means
-        variance = channel_variance(squares, power, degrees[:, None] * counts / counts.sum(), n_coils)
-        note += "; scatter of magnitudes brought to that of their channels"
-    return NoiseEstimate(_positive(np.sqrt(variance)), "residual", degrees, note)
+        variance, freedom = shared_channel_variance(squares, power, degrees[:, None] * counts / counts.sum(), n_coils)
+        note += CHANNELS_NOTE
+    return NoiseEstimate(_positive(np.sqrt(variance)), "residual", freedom, note)
 
 
 def _positive(std):
