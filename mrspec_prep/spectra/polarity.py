@@ -6,6 +6,8 @@ from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.nnls import fit_nnls
 from mrspec_prep.spectra.reduction import check_signals, reduce_kernel
 
+SIGN_ROUNDS = 20
+
 
 def restore_polarity(signals, kernel, encodings, alpha=0.01):
     """Signed signals from magnitudes: the null of every voxel where a spectrum fits best.
@@ -13,7 +15,9 @@ def restore_polarity(signals, kernel, encodings, alpha=0.01):
     Magnetisation is negative before its null and positive after it, so a voxel's sign
     pattern is one number: how many of the inversion times lie before the null. Each is
     tried, and the one with the least objective of the regularised fit is kept. Fitting
-    |K| instead would be wrong wherever compartments null at different times.
+    |K| instead would be wrong wherever compartments null at different times. Where echo time
+    or b-value vary too a mixture nulls at another time for each of them: signs then follow the
+    fit, K f, until none changes; each change lowers the objective.
 
     Parameters
     ----------
@@ -29,7 +33,7 @@ def restore_polarity(signals, kernel, encodings, alpha=0.01):
     -------
     signed : (n_voxels, n_encodings) array
     polarity : (n_voxels,) int array
-        Number of distinct inversion times before the null.
+        Number of distinct inversion times before the null of the best common pattern.
 
     Raises
     ------
@@ -49,7 +53,23 @@ def restore_polarity(signals, kernel, encodings, alpha=0.01):
         value = _objective(signed, reduced, alpha)
         better = value < best * (1 - 1e-12)
         best[better], polarity[better] = value[better], n_negative
-    return np.where(order.ravel()[None] < polarity[:, None], -magnitudes, magnitudes), polarity
+    signed = np.where(order.ravel()[None] < polarity[:, None], -magnitudes, magnitudes)
+    if encodings.varying() != ("inversion_time",):
+        _follow_fit(signed, reduced, alpha)
+    return signed, polarity
+
+
+def _follow_fit(signed, reduced, alpha):
+    """Give signals the sign of their fit, in place, until none changes or the rounds are spent."""
+    voxels = np.arange(len(signed))
+    rows = reduced.projection @ reduced.basis
+    for _ in range(SIGN_ROUNDS):
+        fitted = fit_nnls(signed[voxels], reduced, alpha, tolerance=1e-7).predict(rows)
+        wrong = fitted * signed[voxels] < 0
+        signed[voxels] = np.where(wrong, -signed[voxels], signed[voxels])
+        voxels = voxels[wrong.any(axis=1)]
+        if not len(voxels):
+            break
 
 
 def _objective(signals, reduced, alpha):

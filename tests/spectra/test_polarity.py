@@ -36,3 +36,18 @@ def test_every_echo_of_an_inversion_time_shares_its_sign():
 def test_without_inversion_times_it_says_so():
     with pytest.raises(ValueError, match="inversion time"):
         restore_polarity(np.ones((1, 2)), np.ones((2, 3)), Encodings(echo_time=[10.0, 20]))
+
+
+def test_a_mixture_that_nulls_at_another_time_for_each_echo_gets_the_signs_of_its_signal():
+    times = np.array([50.0, 85, 143, 243, 412, 697, 1181, 2000])
+    encodings = Encodings(inversion_time=np.repeat(times, 4), echo_time=np.tile([5.0, 20, 55, 150], 8))
+    grid = default_grid(("t2", "t1"), encodings, points=[16, 16])
+    kernel = kernel_matrix("t1-t2", encodings, grid)
+    parameters = {"t1": np.tile([300.0, 1500.0], (20, 1)), "t2": np.tile([20.0, 100.0], (20, 1))}
+    first = np.linspace(0.3, 0.7, 20)
+    clean = simulate_signals("t1-t2", encodings, parameters, np.stack([first, 1 - first], axis=1))
+    common = np.sort(clean.reshape(20, 8, 4) < 0, axis=2)
+    assert (common[..., 0] != common[..., -1]).any(axis=1).all()  # no common null
+    signed, _ = restore_polarity(np.abs(clean), kernel, encodings, alpha=1e-3)
+    clear = np.abs(clean) > 0.02
+    assert (np.sign(signed)[clear] == np.sign(clean)[clear]).mean() > 0.99
