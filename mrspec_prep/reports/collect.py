@@ -38,6 +38,8 @@ class SeriesResults:
     acquisition: dict = field(default_factory=dict)  #: its sidecar
     mean_spectrum: ClusterSpectra | None = None
     cluster_spectra: ClusterSpectra | None = None
+    components: dict = field(default_factory=dict)  #: component1, ... -> MapFile of its weights
+    component_spectra: ClusterSpectra | None = None
     selection: dict = field(default_factory=dict)  #: table
     selection_facts: dict = field(default_factory=dict)  #: its sidecar
     unreadable: list = field(default_factory=list)  #: (file name, what is wrong)
@@ -97,6 +99,8 @@ class SeriesResults:
             "nnls": bool(self.parameters) and self.mean_spectrum is not None,
             "inspect": self.labels is not None and self.cluster_spectra is not None,
         }
+        if self.acquisition.get("Settings", {}).get("inspect_map", {}).get("n_components"):
+            present["inspect_map"] = bool(self.components) and self.component_spectra is not None
         return [step for step, there in present.items() if not there]
 
 
@@ -184,6 +188,8 @@ def _take(series, path, entities):
         series.mean_spectrum = read_mean_spectrum(path)
     elif extension == ".h5" and suffix == "spectra" and desc == "inspect":
         series.cluster_spectra = read_cluster_spectra(path)
+    elif extension == ".h5" and suffix == "spectra" and desc == "inspectmap":
+        series.component_spectra = read_cluster_spectra(path)
     elif extension == ".nii.gz":
         _take_map(series, read_map(path).canonical(), entities)
 
@@ -202,6 +208,8 @@ def _take_map(series, found, entities):
     elif desc in UNCERTAINTIES:
         name = entities.get("param") if found.key == "fraction" else found.key
         series.uncertainty.setdefault(desc.removeprefix("nnls"), {})[name] = found
+    elif found.key == "component":
+        series.components[entities.get("param") or found.metadata.get("Component", "component")] = found
     elif found.key == "fraction":
         series.fractions[entities.get("param") or found.metadata.get("Region", "region")] = found
     elif found.key in load_catalogue()["maps"] and desc == "nnls":

@@ -112,8 +112,8 @@ def cluster_figure(labels, reference, view, colors, legend):
 
 
 @styled
-def strips_figure(volumes, roi, view, names, colors, colormap, label):
-    """Several maps from 0 to 1, a strip of slices each.
+def strips_figure(volumes, roi, view, names, colors, colormap, label, highest=1.0):
+    """Several maps on one scale from 0, a strip of slices each.
 
     Parameters
     ----------
@@ -130,6 +130,8 @@ def strips_figure(volumes, roi, view, names, colors, colormap, label):
         Of all strips, where no colours are given.
     label : str
         Of the colour bar.
+    highest : float
+        Upper end of the scale.
 
     """
     n_slices, bar_space, title = len(view.slices), 0.75, 0.24
@@ -148,7 +150,7 @@ def strips_figure(volumes, roi, view, names, colors, colormap, label):
         cmap = (glow_map(color) if color else matplotlib.colormaps[colormap]).with_extremes(bad=NIGHT)
         axes = _image_axes(figure, left, top - title - strip_height, width, strip_height)
         image = stitch(np.where(roi, volume, np.nan), view, n_slices)
-        axes.imshow(image, cmap=cmap, norm=Normalize(0, 1), aspect=_pixel_aspect(view))
+        axes.imshow(image, cmap=cmap, norm=Normalize(0, highest), aspect=_pixel_aspect(view))
         if color:
             mark = {"marker": "s", "s": 30, "color": color, "transform": figure.transFigure, "clip_on": False}
             axes.scatter([(left + 0.06) / WIDTH], [(top - title / 2 + 0.005) / figure_height], **mark)
@@ -158,7 +160,8 @@ def strips_figure(volumes, roi, view, names, colors, colormap, label):
     used = MARGIN + min(per_row, len(volumes)) * (width + gap)
     bar = axes_at(figure, used + 0.02, figure_height - title - min(strip_height, 1.6), 0.11, min(strip_height, 1.6))
     shared = matplotlib.colormaps[colormap] if not colors else glow_map("#8a8f98")
-    figure.colorbar(ScalarMappable(Normalize(0, 1), shared), cax=bar, ticks=[0, 0.5, 1], label=label)
+    ticks = [0, 0.5, 1] if highest == 1 else None
+    figure.colorbar(ScalarMappable(Normalize(0, highest), shared), cax=bar, ticks=ticks, label=label)
     bar.spines[:].set_visible(False)
     return figure
 

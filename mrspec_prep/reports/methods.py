@@ -6,6 +6,7 @@ import string
 from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
+from mrspec_prep.reports.uncertainty import uncertainty_facts
 from mrspec_prep.reports.verdict import noise_method
 from mrspec_prep.reports.words import capital, count, join, number, power
 
@@ -32,6 +33,8 @@ def methods_facts(series, words):
     facts |= _noise_facts(series)
     facts |= _spectrum_facts(series, words["methods"]["equations"])
     facts |= _cluster_facts(series)
+    facts |= uncertainty_facts(series)
+    facts |= _component_facts(series)
     return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -201,6 +204,18 @@ def _cluster_facts(series):
         "chosen_by_bic": several and chosen_by == "bic",
         "chosen_by_aic": several and chosen_by == "aic",
         "n_clusters_fixed": not several,
+    }
+
+
+def _component_facts(series):
+    if series.component_spectra is None:
+        return {}
+    about = series.component_spectra.metadata
+    return {
+        "n_components": number(len(series.component_spectra.spectra)),
+        "inspect_map_alpha": f"{about['Alpha']:g}" if about.get("Alpha") is not None else None,
+        "inspect_map_scale": about.get("Scale"),
+        "n_map_starts": number(about["Starts"]) if "Starts" in about else None,
     }
 
 

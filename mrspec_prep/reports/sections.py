@@ -7,6 +7,7 @@ import numpy as np
 from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import axis_entry, cluster_color, map_entry
 from mrspec_prep.reports.collect import snr_map
+from mrspec_prep.reports.component_section import component_blocks
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
 from mrspec_prep.reports.html import Section, figure_block, table_block, verdict_block
@@ -20,6 +21,7 @@ from mrspec_prep.reports.spectrum_figures import (
     selection_figure,
     spectra_figure,
 )
+from mrspec_prep.reports.uncertainty import limits_table, uncertainty_blocks
 from mrspec_prep.reports.verdict import GAP_OK, judge, noise_method
 from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, rough, short
 
@@ -31,7 +33,9 @@ SHORT = {
     "spectra": "Spectra",
     "clusters": "Clusters",
     "selection": "Cluster number",
+    "components": "Components",
     "parameters": "Maps",
+    "uncertainty": "Uncertainty",
     "residuals": "Residuals",
     "methods": "Methods",
 }
@@ -90,7 +94,9 @@ def series_sections(series, words, pen, crashed):
         "spectra": lambda: _spectra(series, words, pen),
         "clusters": lambda: _clusters(series, words, pen),
         "selection": lambda: _selection(series, words, pen),
+        "components": lambda: component_blocks(series, words, pen),
         "parameters": lambda: _parameters(series, words, pen),
+        "uncertainty": lambda: uncertainty_blocks(series, words, pen),
         "residuals": lambda: _residuals(series, words, pen),
         "methods": lambda: _methods(series, words),
     }
@@ -184,6 +190,9 @@ def _identifiability(series):
             span = f"{short(values[0])} to {short(values[-1])} {entry['unit']}".strip()
             rows.append([entry["title"], "its structure" if name in resolved else "its mean only", span])
         yield table_block(["axis", "the protocol resolves", "grid"], rows, words=True)
+    limits = limits_table(series)
+    if limits:
+        yield limits
 
 
 def _spectra(series, words, pen):

@@ -61,7 +61,7 @@ def judge(series, words, crashed=False):
 
     """
     texts = words["verdict"]
-    parts = (_what, _resolution, _noise, _residual, _certificate, _clustering, _gaps)
+    parts = (_what, _resolution, _noise, _residual, _certificate, _clustering, _mixing, _gaps)
     remarks = [remark for part in parts for remark in part(series, texts)]
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
@@ -184,6 +184,12 @@ def _clustering(series, texts):
     numbers = [str(i + 1) for i, c in enumerate(series.clusters) if c.get("peaks") and at_edge(c["peaks"][0], grid)]
     if numbers:
         yield Remark(texts["edge"].format(clusters=f"cluster{'s' if len(numbers) > 1 else ''} {join(numbers)}"))
+
+
+def _mixing(series, texts):
+    """Whether the components of the continuous maps are unique."""
+    if series.component_spectra is not None and series.component_spectra.metadata.get("Unique") is False:
+        yield Remark(texts["components_open"], CAUTION, texts["look_components"])
 
 
 def _gaps(series, texts):
