@@ -13,6 +13,7 @@ from mrspec_prep.options import (
     Options,
     OptionsError,
     SelectOptions,
+    UncertaintyOptions,
     load_options,
 )
 
@@ -25,6 +26,7 @@ FULL = Options(
     nnls=NNLSOptions(alpha=1e-4, regions={"core": {"t2star": (80.0, 200.0), "diffusivity": (0.1, 5.0)}}),
     inspect=InspectOptions(n_clusters=4, mode="paper", scale="fixed", criterion="aic"),
     inspect_map=InspectMapOptions(n_components=3, scale="fixed", n_starts=2),
+    uncertainty=UncertaintyOptions(bootstrap=50, bounds=True, simultaneous=False, level=0.9),
 )
 
 
@@ -103,6 +105,11 @@ def test_noise_number(method):
         ("[inspect_map]\nn_components = 17", "inspect_map.n_components must be <= 16"),
         ("[inspect_map]\nn_clusters = 3", "unknown key inspect_map.n_clusters"),
         ('[inspect_map]\nscale = "free"', "inspect_map.scale must be one of profiled, fixed"),
+        ("[uncertainty]\nbootstrap = 5", "uncertainty.bootstrap must be 0 .off. or >= 20, got 5"),
+        ("[uncertainty]\nbootstrap = true", "uncertainty.bootstrap must be a whole number"),
+        ("[uncertainty]\nbounds = 1", "uncertainty.bounds must be true or false, got 1"),
+        ("[uncertainty]\nlevel = 1.0", "uncertainty.level must be < 1"),
+        ('[uncertainty]\nresampling = "jackknife"', "uncertainty.resampling must be one of auto, residual, parametric"),
         ('[kernel]\nspacing = "cubic"', "kernel.spacing must be one of log, linear"),
         ("[kernel]\npoints = [50, 1]", "kernel.points must be a whole number >= 2"),
         ("[kernel]\npoints = 50", "kernel.points must be a list"),
