@@ -5,22 +5,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.spectra.em_noise import VoxelNoise, log_constant, noise_e_step, noise_responsibilities, voxel_noise
+from mrspec_prep.spectra.em_noise import noise_e_step, noise_responsibilities
+from mrspec_prep.spectra.em_problem import State, make_problem
 from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, responsibilities_block
-from mrspec_prep.spectra.neighbours import Neighbours
 from mrspec_prep.spectra.nnls import solve_one
 from mrspec_prep.spectra.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales_of, smoothed
-from mrspec_prep.spectra.reduction import ReducedKernel, check_signals, reduce_kernel
 from mrspec_prep.spectra.squarem import Extrapolation
 from mrspec_prep.spectra.starts import spread_seeds, start_problem
 
-MODES = ("exact", "paper")
-SCALES = ("fixed", "profiled")
-SCALE_VARIANCE = 0.25  # prior variance of a voxel's scale around 1
 BLOCK = 4096  # voxels per partial sum
 START_STEPS = 8
 START_TOLERANCE = 1e-4  # nats per voxel: short runs end, and count as equal
 AGREEING_STARTS = 5
+FINALISTS, FINALIST_STEPS = 3, 50
 TOLERANCE = 1e-7  # nats per voxel gained by a step at which EM stops
 SMALLEST_PROB = 1e-300
 
@@ -76,113 +73,9 @@ class InspectResult:
         return self.responsibilities.argmax(axis=1) + 1
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Compressed signals and everything of a fit that does not change.
-
-    ``signals`` (n_voxels, n_ranks) and ``variances`` are in units of ``units`` (n_voxels,);
-    ``constant`` is the part of the log-likelihood that no parameter moves; ``noise`` is None
-    where the noise is Gaussian.
-    """
-
-    reduced: ReducedKernel
-    signals: np.ndarray
-    variances: np.ndarray
-    units: np.ndarray
-    constant: np.ndarray
-    n_encodings: int
-    alpha: float
-    mode: str
-    scale_variance: float
-    n_threads: int | None = None
-    noise: VoxelNoise | None = None
-    neighbours: Neighbours | None = None
-    spatial_weight: float | None = None
-
-    def take(self, index):
-        """The same problem for some of the voxels, as if they had no neighbours."""
-        return Problem(
-            self.reduced, self.signals[index], self.variances[index], self.units[index], self.constant[index],
-            self.n_encodings, self.alpha, self.mode, self.scale_variance, self.n_threads,
-            None if self.noise is None else self.noise.take(index),
-        )  # fmt: skip
-
-
-@dataclass
-class State:
-    """Parameters of a fit under way; means are B F_m."""
-
-    probs: np.ndarray
-    spectra: np.ndarray
-    duals: np.ndarray
-    means: np.ndarray
-    norms: np.ndarray
-
-
-def make_problem(
-    signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None, noise=None, neighbours=None,
-    spatial_weight=None,
-):  # fmt: skip
-    """Check and compress the input of a fit; ``noise``: a ``NoiseModel``, Gaussian by default.
-
-    Raises
-    ------
-    ValueError
-        Unknown mode or scale, wrong shapes, values not finite, noise not positive, alpha < 0,
-        ``paper`` mode with noise that is not Gaussian, neighbours of other voxels.
-
-    """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    if not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
-    reduced = reduce_kernel(kernel)
-    signals = check_signals(signals, reduced.n_encodings)
-    if len(signals) == 0:
-        raise ValueError("signals hold no voxel")
-    noise_std = np.asarray(noise_std, dtype=float)
-    if noise_std.ndim > 1 or (noise_std.ndim == 1 and len(noise_std) != len(signals)):
-        raise ValueError(f"noise_std must be a number or (n_voxels,) = ({len(signals)},), got shape {noise_std.shape}")
-    if not (np.isfinite(noise_std).all() and (noise_std > 0).all()):
-        raise ValueError(f"noise_std must be finite and > 0 everywhere, lowest is {noise_std.min()}")
-    if neighbours is not None and neighbours.n_voxels != len(signals):
-        raise ValueError(f"neighbours are those of {neighbours.n_voxels} voxels, signals hold {len(signals)}")
-    if spatial_weight is not None and not (np.isfinite(spatial_weight) and spatial_weight >= 0):
-        raise ValueError(f"spatial_weight must be a finite number >= 0 or None, got {spatial_weight}")
-    compressed, outside = reduced.compress(signals)
-    energy = outside + np.einsum("nk,nk->n", compressed, compressed)
-    units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
-    variances = np.broadcast_to(noise_std, len(signals)) ** 2
-    if noise is None or noise.distribution == "gaussian":
-        details = None
-        constant = -0.5 * energy / variances - 0.5 * reduced.n_encodings * np.log(2 * np.pi * variances)
-    else:
-        if mode != "exact":
-            raise ValueError(f"mode paper is Gaussian; {noise.distribution} noise needs mode exact")
-        details = voxel_noise(noise, signals, units, energy)
-        constant = log_constant(noise, signals, variances, energy)
-    return Problem(
-        reduced, compressed / units[:, None], variances / units**2, units, constant, reduced.n_encodings,
-        float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads, details,
-        neighbours, spatial_weight,
-    )  # fmt: skip
-
-
-def _voxel_units(signals, energy):
-    """Unit of each voxel: its 2-norm, such that the strongest mean signal of the image is about 1."""
-    norms = np.sqrt(energy)
-    if not (norms > 0).any():
-        raise ValueError("signals are zero everywhere")
-    typical = np.median(norms[norms > 0])
-    strongest = np.abs(np.mean(signals, axis=0, dtype=float)).max()
-    return np.where(norms > 0, norms, typical) * (strongest / typical if strongest > 0 else 1.0)
-
-
 def fit_inspect(
     signals, kernel, noise_std, n_clusters, alpha=0.01, mode="exact", seed=0, scale="fixed", n_starts=20, max_steps=500,
-    n_threads=None, noise=None, neighbours=None, spatial_weight=None,
+    n_threads=None, noise=None, neighbours=None, spatial_weight=None, prior_voxels=None,
 ):  # fmt: skip
     """Clusters of voxels with a spectrum each, by expectation-maximisation (paper 1, Eqs. 5-16).
 
@@ -199,8 +92,8 @@ def fit_inspect(
         Weight of the spectra's 2-norm (paper 1, Eq. 16).
     mode : str
         ``exact``: means weighted by w/sigma2 and alpha_m = alpha / sum(w/sigma2), so that the
-        penalised log-likelihood, l - alpha/2 sum ||F_m||2, never falls; ``paper``: Eqs. 13, 15
-        and 16 as printed.
+        penalised log-likelihood, l - alpha/2 sum ||F_m||2 + prior_voxels sum log p_m, never falls;
+        ``paper``: Eqs. 13, 15 and 16 as printed.
     seed : int or numpy.random.Generator
         For the starts.
     scale : str
@@ -218,6 +111,10 @@ def fit_inspect(
         Of these voxels (``neighbours_of``): adds a Potts prior, by mean field.
     spatial_weight : float, optional
         beta of the Potts prior [nats per nearest neighbour]; by default estimated. 0 is plain EM.
+    prior_voxels : float, optional
+        Voxels that each cluster is given beforehand (a Dirichlet prior of p), by default 10, and 0 in
+        ``paper`` mode. Where clusters hardly differ the likelihood is flat, and its maximum a cluster
+        of a few stray voxels; images of thousands of voxels hardly feel the prior.
 
     Returns
     -------
@@ -230,7 +127,7 @@ def fit_inspect(
 
     """
     problem = make_problem(
-        signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight
+        signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight, prior_voxels
     )
     return fit_problem(problem, n_clusters, np.random.default_rng(seed), n_starts, max_steps)
 
@@ -267,21 +164,22 @@ def for_starts(problem):
 
 
 def best_start(problem, n_clusters, rng, n_starts):
-    """Small EM: short runs on some voxels from spread-out seeds; the one with the best penalised likelihood.
+    """Small EM: short runs on some voxels from spread-out seeds; the best few go on, and the best of them is taken.
 
-    Ends early where several starts have come to the same likelihood.
+    "Best" is by penalised likelihood. Ends early where several starts have come to the same one.
     """
     sample, small = start_problem(problem, rng)
-    best, values = None, []
-    close = START_TOLERANCE * len(small.signals)
+    runs, close = [], START_TOLERANCE * len(small.signals)
     for _ in range(n_starts):
         state = seeded_state(small, n_clusters, rng)
-        trace, _ = run_em(small, state, START_STEPS, START_TOLERANCE)
-        if not values or trace[-1] > max(values):
-            best = state
-        values.append(trace[-1])
-        if sum(value > max(values) - close for value in values) >= AGREEING_STARTS:
+        runs.append((run_em(small, state, START_STEPS, START_TOLERANCE)[0][-1], state))
+        top = max(value for value, _ in runs)
+        if sum(value > top - close for value, _ in runs) >= AGREEING_STARTS:
             break
+    else:
+        runs = sorted(runs, key=lambda run: -run[0])[:FINALISTS]
+        runs = [(run_em(small, state, FINALIST_STEPS, START_TOLERANCE / 10)[0][-1], state) for _, state in runs]
+    best = max(runs, key=lambda run: run[0])[1]
     if sample is small:
         return best
     return state_from_responsibilities(sample, _responsibilities(small, best, best.spectra.sum(axis=1))[0])
@@ -357,7 +255,8 @@ def cluster_alphas(problem, weights):
 
 def m_step(problem, state, moments, weights, sums):
     """Update cluster probabilities (Eq. 13) and spectra (Eqs. 15-16), in place."""
-    state.probs = moments[0] / moments[0].sum()
+    state.probs = moments[0] + problem.prior_voxels
+    state.probs /= state.probs.sum()
     for m, alpha in enumerate(cluster_alphas(problem, weights)):
         if weights[m] > 0:
             target = sums[m] / weights[m]
@@ -389,7 +288,7 @@ def run_em(problem, state, max_steps, tolerance=TOLERANCE):
     kept = None  # the state to fall back to while a leap is on trial
     for step in range(max_steps + 1):
         log_likelihood, moments, weights, sums = e_step(problem, state)
-        value = log_likelihood - 0.5 * problem.alpha * float((state.spectra**2).sum())
+        value = log_likelihood + log_prior(problem, state)
         if kept is not None:
             leaps.judge(value >= trace[-1])
             if not value >= trace[-1]:
@@ -413,6 +312,14 @@ def run_em(problem, state, max_steps, tolerance=TOLERANCE):
                 state.probs, state.spectra[:] = leap
                 _set_means(problem, state)
     return np.array(trace), False
+
+
+def log_prior(problem, state):
+    """Log prior of the parameters: -alpha/2 sum ||F_m||2 + prior_voxels sum log p_m."""
+    value = -0.5 * problem.alpha * float((state.spectra**2).sum())
+    if problem.prior_voxels > 0:
+        value += problem.prior_voxels * float(np.log(state.probs).sum())
+    return value
 
 
 def _restore(state, kept):

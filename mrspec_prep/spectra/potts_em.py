@@ -176,8 +176,11 @@ def climb(problem, one, m_step, max_steps):
 
 
 def penalised(problem, one, value):
-    """Value less alpha/2 sum ||F_m||2."""
-    return value - 0.5 * problem.alpha * float((one.state.spectra**2).sum())
+    """Value plus the log prior of the spectra, and of p where no neighbour speaks."""
+    value -= 0.5 * problem.alpha * float((one.state.spectra**2).sum())
+    if one.beta == 0 and problem.prior_voxels > 0:
+        value += problem.prior_voxels * float(np.log(one.state.probs).sum())
+    return value
 
 
 def find_densities(problem, one):
