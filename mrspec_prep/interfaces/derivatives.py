@@ -35,9 +35,14 @@ class _SaveOutputSpec(TraitedSpec):
 
 
 class SaveDerivatives(SimpleInterface):
-    """Shared by the saving nodes: paths and metadata."""
+    """Shared by the saving nodes: paths and metadata.
+
+    A saving node runs whenever its participant does: the work directory cannot know whether
+    what it wrote before is still there.
+    """
 
     output_spec = _SaveOutputSpec
+    _always_run = True
 
     def _begin(self):
         self.series = read_series(self.inputs.series)

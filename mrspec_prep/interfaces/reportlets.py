@@ -21,6 +21,7 @@ class SubjectReport(SimpleInterface):
 
     input_spec = _ReportInputSpec
     output_spec = _ReportOutputSpec
+    _always_run = True  # the work directory cannot know whether the page is still there
 
     def _run_interface(self, runtime):
         self._results["report"] = str(build_subject_report(self.inputs.out_dir, self.inputs.subject))
