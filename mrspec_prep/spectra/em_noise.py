@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from mrspec_prep.spectra.compiled import compiled, for_blocks
 from mrspec_prep.spectra.em_steps import scaled_fit
-from mrspec_prep.spectra.likelihoods import NoiseModel, bessel_table, knee, ratio, sum_log_bessel
+from mrspec_prep.spectra.likelihoods import NoiseModel, bessel_table, knee, sum_log_bessel
 
 BLOCK = 512  # voxels per partial sum
 NEGLIGIBLE = 45.0  # nats below the best cluster at which a cluster's responsibility is zero
@@ -200,7 +200,8 @@ def magnitude_block(
             for e in range(n_encodings):
                 arguments[e] = v[e] * abs(predicted[m, e]) * inverse
             value, first[m], second[m] = magnitude_fit(
-                arguments, norms[m] * inverse, scale_variance, first[m], n_coils, bend, table, ratios[m]
+                arguments, norms[m] * inverse, scale_variance, first[m], top - NEGLIGIBLE - log_prior[m],
+                n_coils, bend, table, ratios[m],
             )
             w[m] = log_prior[m] + value
             top = max(top, w[m])
@@ -229,30 +230,33 @@ def magnitude_block(
 
 
 @compiled
-def magnitude_fit(arguments, precision, scale_variance, start, n_coils, bend, table, ratios):
+def magnitude_fit(arguments, precision, scale_variance, start, hopeless, n_coils, bend, table, ratios):
     """Log-density gain of one cluster over a zero signal, and the scale's first two moments.
 
     arguments: |x| v / s2; precision: ||x||2 / s2. The scale's posterior mean solves
-    a = (sum_e z_e R(a z_e) + 1/V) / (precision + 1/V), R the Bessel ratio (filled in), by Newton's method.
+    a = (sum_e z_e R(a z_e) + 1/V) / (precision + 1/V), R the Bessel ratio (filled in), by Newton's
+    method. Ends early, with minus infinity, where the gain cannot reach ``hopeless``.
     """
     if scale_variance == 0.0:
         return sum_log_bessel(arguments, 1.0, n_coils, bend, table, ratios) - 0.5 * precision, 1.0, 1.0
     stiff = precision + 1.0 / scale_variance
-    a, mean, linear = start, start, 0.0
-    for turn in range(ROUNDS):
+    constant = 0.5 / scale_variance + 0.5 * np.log(scale_variance * stiff)
+    a, mean, gain = start, start, 0.0
+    for _ in range(ROUNDS):
+        logs = sum_log_bessel(arguments, a, n_coils, bend, table, ratios)
         linear, bent = 0.0, 0.0
         for e in range(arguments.shape[0]):
-            z = arguments[e]
-            r = ratio(a * z, n_coils, table)
+            z, r = arguments[e], ratios[e]
             linear += z * r
             bent += z * z * (1.0 - r * r) - (2 * n_coils - 1) * z * r / a
         mean = (linear + 1.0 / scale_variance) / stiff
-        if abs(mean - a) <= ACCURACY * a or turn == ROUNDS - 1:
+        gain = 0.5 * stiff * mean * mean - constant + logs - a * linear
+        slope = 1.0 - min(max(bent, 0.0) / stiff, 0.9)
+        if abs(mean - a) <= ACCURACY * a:
             break
-        slope = min(max(bent, 0.0) / stiff, 0.9) - 1.0
-        a = max(a - (mean - a) / slope, 0.1 * a)
-    gain = 0.5 * stiff * mean * mean - 0.5 / scale_variance - 0.5 * np.log(scale_variance * stiff)
-    gain += sum_log_bessel(arguments, a, n_coils, bend, table, ratios) - a * linear
+        if gain + stiff * (mean - a) ** 2 / slope < hopeless:  # twice what a concave log-density could still gain
+            return -np.inf, mean, mean * mean
+        a = max(a + (mean - a) / slope, 0.1 * a)
     return gain, mean, mean * mean + 1.0 / stiff
 
 

@@ -11,6 +11,8 @@ from scipy.stats import multivariate_t
 from mrspec_prep.physics import Encodings, add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import NoiseModel, find_peaks, fit_inspect, reduce_kernel, restore_polarity, select_n_clusters
 from mrspec_prep.spectra.em_noise import magnitude_fit
+from mrspec_prep.spectra.em_problem import make_problem
+from mrspec_prep.spectra.inspect_em import run_em, state_from_responsibilities
 from mrspec_prep.spectra.likelihoods import bessel_table, knee, log_bessel, log_density
 
 MODELS = {
@@ -52,10 +54,12 @@ def agreement(labels, truth):
 @pytest.mark.parametrize("name", MODELS)
 def test_penalised_likelihood_never_falls(name, scale):
     data = multi_echo(5, MODELS[name], scale=0.3 if scale == "profiled" else 0.0)
-    found = fit(data, MODELS[name], scale=scale)
-    assert len(found.trace) > 3
-    assert np.diff(found.trace).min() > -1e-9 * abs(found.trace[-1])
-    np.testing.assert_allclose(found.responsibilities.sum(axis=1), 1)
+    problem = make_problem(data.signals, data.kernel, data.sigma, scale=scale, noise=MODELS[name])
+    start = np.random.default_rng(0).dirichlet([1, 1, 1], len(data.signals))
+    trace, _ = run_em(problem, state_from_responsibilities(problem, start), 60)
+    assert len(trace) > 5
+    assert trace[-1] > trace[0] + 1
+    assert np.diff(trace).min() > -1e-9 * abs(trace[-1])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -88,7 +92,7 @@ def test_where_noise_is_as_good_as_gaussian_so_is_the_fit(model, scale):
     data.kernel = kernel_matrix("t2", Encodings(echo_time=np.full(32, 1.0) + np.arange(32)), data.grid)
     data.sigma = np.full(150, 1e-3)
     gaussian, other = fit(data, None, scale=scale), fit(data, model, scale=scale)
-    np.testing.assert_allclose(other.responsibilities, gaussian.responsibilities, atol=2e-3)
+    np.testing.assert_allclose(other.responsibilities, gaussian.responsibilities, atol=5e-3)
     np.testing.assert_allclose(other.scale, gaussian.scale, rtol=1e-4)
 
 
@@ -98,7 +102,7 @@ def test_bound_of_a_latent_scale_is_below_the_integral_and_close():
         x = snr * np.exp(-np.arange(40) / 10)
         v = np.hypot(x * 1.2 + rng.standard_normal(40), rng.standard_normal(40))
         ratios = np.empty(40)
-        found, mean, square = magnitude_fit(v * x, x @ x, 0.25, 1.0, 1, knee(1), bessel_table(1), ratios)
+        found, mean, square = magnitude_fit(v * x, x @ x, 0.25, 1.0, -np.inf, 1, knee(1), bessel_table(1), ratios)
 
         def joint(a, v=v, x=x, shift=found):
             prior = np.exp(-((a - 1) ** 2) / 0.5) / np.sqrt(0.5 * np.pi)
