@@ -33,7 +33,7 @@ SCOPES = ("voxel", "image")
 NEED_NOISE = ("discrepancy", "brd")
 CHI2_FACTOR = 1.02
 BOUNDS = (1e-9, 1.0)  # alphas searched, relative to the largest squared singular value of the kernel
-GRAM_LARGEST = 150  # bins up to which block pivoting on the Gram matrix beats Newton in the dual
+GRAM_BINS_PER_RANK = 3.5  # up to which block pivoting on the Gram matrix beats Newton in the dual (measured)
 COARSE_COLUMNS = 100  # merged columns on which large problems look for alpha first
 COARSE_ALPHA = 1e-6  # relative weight at which columns are judged alike
 STACKED_VOXELS = 1024  # voxels of an image that are stacked at most, evenly spaced
@@ -142,12 +142,15 @@ def _problems(reduced):
     largest = reduced.singular_values[0] ** 2
     bounds = (np.log(BOUNDS[0] * largest), np.log(BOUNDS[1] * largest))
     nothing = np.zeros((0, 0))
-    if reduced.n_bins <= GRAM_LARGEST:
+    if reduced.n_bins <= GRAM_BINS_PER_RANK * reduced.n_ranks:
         with single_threaded_blas():
             gram = reduced.columns @ reduced.basis
         return (reduced.columns, gram, True), (reduced.columns, nothing, False), bounds
-    coarse, _ = coarse_columns(reduced, COARSE_ALPHA * largest, COARSE_COLUMNS, 0.0)
-    return (reduced.columns, nothing, False), (coarse, nothing, False), bounds
+    n_coarse = int(min(COARSE_COLUMNS, GRAM_BINS_PER_RANK * reduced.n_ranks))
+    coarse, _ = coarse_columns(reduced, COARSE_ALPHA * largest, n_coarse, 0.0)
+    with single_threaded_blas():
+        coarse_gram = coarse @ coarse.T
+    return (reduced.columns, nothing, False), (coarse, coarse_gram, True), bounds
 
 
 def _rule_inputs(rule, n_voxels, outside, noise, reduced, chi2_factor):

@@ -62,7 +62,7 @@ def backward(factor, n_members, x):
 
 
 @compiled
-def pivot(gram, projected, alpha, floor, passive, members, swap, factor, x):
+def pivot(gram, projected, alpha, floor, passive, members, swap, factor, x, multipliers):
     """Solve min f'Gf/2 - c'f + alpha f'f/2, f >= 0 from the non-zero bins ``passive``, in place.
 
     Returns the number of non-zero bins; ``members`` and ``x`` hold them, ``factor`` their factor.
@@ -81,17 +81,19 @@ def pivot(gram, projected, alpha, floor, passive, members, swap, factor, x):
             x[i] = projected[members[i]]
         forward(factor, n_members, x)
         backward(factor, n_members, x)
+        for j in range(n_bins):
+            multipliers[j] = projected[j]
+        for i in range(n_members):
+            row, xi = gram[members[i]], x[i]
+            for j in range(n_bins):
+                multipliers[j] -= xi * row[j]
         wrong, last, i = 0, -1, 0
         for j in range(n_bins):
             if passive[j]:
                 swap[j] = x[i] < 0.0
                 i += 1
             else:
-                total = projected[j]
-                row = gram[j]
-                for k in range(n_members):
-                    total -= row[members[k]] * x[k]
-                swap[j] = total > floor * np.sqrt(row[j])
+                swap[j] = multipliers[j] > floor * np.sqrt(gram[j, j])
             if swap[j]:
                 wrong += 1
                 last = j
@@ -128,12 +130,13 @@ def inverse_norm(factor, n, inverted, column):
 @compiled
 def gram_point(columns, gram, signal, projected, alpha, passive, y, work, with_trace):
     """Residual (in the range of the basis), ||f||2, d residual / d log alpha and effective parameters; updates y."""
-    members, swap, factor, x = work
+    members, swap, factor, x, multipliers = work
     n_ranks = columns.shape[1]
     size = 0.0
     for k in range(n_ranks):
         size += signal[k] * signal[k]
-    n_members = pivot(gram, projected, alpha, MULTIPLIER_FLOOR * np.sqrt(size), passive, members, swap, factor, x)
+    floor = MULTIPLIER_FLOOR * np.sqrt(size)
+    n_members = pivot(gram, projected, alpha, floor, passive, members, swap, factor, x, multipliers)
     y[:] = signal
     eta = 0.0
     for i in range(n_members):
@@ -306,7 +309,7 @@ def new_state(problem, signals, projected):
     duals = signals.copy()
     n_small, n_large = (n_bins, 1) if is_small else (1, n_ranks)
     small_work = (np.empty(n_small, np.int64), np.empty(n_small, np.bool_), np.empty((n_small, n_small)),
-                  np.empty(n_small))  # fmt: skip
+                  np.empty(n_small), np.empty(n_small))  # fmt: skip
     n_long = 1 if is_small else n_bins
     large_work = (np.empty(n_long), np.empty(n_long), np.empty(n_ranks), np.empty(n_ranks),
                   np.empty((n_large, n_large)), np.empty(4, np.int64))  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrspec_prep.spectra.active_set import active_set
-from mrspec_prep.spectra.alpha_path import evaluate, new_state
+from mrspec_prep.spectra.alpha_path import evaluate, new_state, products
 from mrspec_prep.spectra.compiled import compiled
 
 CHI2, TARGET, GCV, LCURVE = 0, 1, 2, 3
@@ -12,6 +12,7 @@ LONGEST_STEP = np.log(100.0)
 GRID_STEP = np.log(10.0) / 3  # scan of a score: three values per decade
 WINDOW = np.log(10.0) / 3  # curvature of the L-curve is the mean over this much to either side
 FINEST_STEP = GRID_STEP / 100  # 0.8 % of alpha
+START_FACTOR = 20.0  # usual ratio of the alpha sought to its lower bound
 NOTHING = 1e-24  # a residual below this share of the signal's energy is rounding
 
 
@@ -47,9 +48,10 @@ def find_root(problem, voxels, state, base, target, bounds, start):
     Returns log alpha, evaluated last, and whether the equation holds there.
     """
     low, high = bounds
-    u, excess = min(max(start, low), high), 0.0
+    candidate, u, excess = min(max(start, low), high), 0.0, 0.0
     below, above = low, high
     for _ in range(60):
+        u = candidate
         rho, _, slope, _ = evaluate(problem, voxels, state, np.exp(u), False)
         excess = rho - target
         if abs(excess) <= ROOT_TOLERANCE * (target - base):
@@ -73,7 +75,6 @@ def find_root(problem, voxels, state, base, target, bounds, start):
             candidate = low if below == low and u > low and excess > 0.0 else 0.5 * (below + above)
         if above - below < 1e-13:
             break
-        u = candidate
     return u, abs(excess) <= 100.0 * ROOT_TOLERANCE * (target - base)
 
 
@@ -136,11 +137,20 @@ def least_score(problem, voxels, state, rule, n_data, bounds, start, scanning):
 
 
 @compiled
+def onto_columns(columns, signals):
+    """Products of every signal with every column."""
+    out = np.empty((signals.shape[0], columns.shape[0]))
+    for v in range(signals.shape[0]):
+        products(columns, signals[v], out[v])
+    return out
+
+
+@compiled
 def choose(problem, coarse, voxels, state, rule, target, n_data, bounds, stop):
     """Alpha of a set of voxels by a rule; the state is left at the path's point of that alpha.
 
     ``target``: residual wanted, or its ratio to the unregularised one (``CHI2``). ``coarse``: the
-    problem on merged columns, for a start where the Gram matrix is not used.
+    problem on merged columns, where a large one starts: there the residual is to grow as much.
     Returns alpha and whether the rule's equation has its solution inside the bounds.
     """
     signals, projected, outside, weights = voxels
@@ -160,20 +170,23 @@ def choose(problem, coarse, voxels, state, rule, target, n_data, bounds, stop):
         if not possible:
             u = bounds[0]
         elif is_small and eta > 0.0:
-            u = np.log((wanted - base) / eta)  # below the root: rho <= base + alpha eta
+            u = np.log(START_FACTOR * (wanted - base) / eta)  # rho <= base + alpha eta: without it, below the root
     for level in range(1 if is_small else 0, 2):
-        now, seen, here = problem, voxels, state
+        now, seen, here, floor = problem, voxels, state, base
         if level == 0:
-            now, seen = coarse, (signals, np.zeros((len(signals), 1)), outside, weights)
+            now, seen = coarse, (signals, onto_columns(coarse[0], signals), outside, weights)
             here = new_state(coarse, signals, seen[1])
+            if is_root and possible:
+                floor, eta = unregularised(coarse[0], seen, here[0], stop[0], stop[1])
+                u = np.log(START_FACTOR * (wanted - base) / eta) if eta > 0.0 else bounds[1]
         if is_root and possible:
-            u, met = find_root(now, seen, here, base, wanted, bounds, u)
+            u, met = find_root(now, seen, here, floor, floor + wanted - base, bounds, u)
         elif not is_root:
             u, met = least_score(now, seen, here, rule, n_data, bounds, u, is_small or level == 0)
+        if not (is_root and possible):
+            evaluate(now, seen, here, np.exp(u), False)
         if level == 0:
             keep(here[1], state[1])
-    if not (is_root and possible):
-        evaluate(problem, voxels, state, np.exp(u), False)
     return np.exp(u), met
 
 
