@@ -60,9 +60,11 @@ class State:
 
 def make_problem(
     signals, kernel, noise_std, alpha=0.01, mode="exact", scale="fixed", n_threads=None, noise=None, neighbours=None,
-    spatial_weight=None, prior_voxels=None,
+    spatial_weight=None, prior_voxels=None, units=None,
 ):  # fmt: skip
     """Check and compress the input of a fit; ``noise``: a ``NoiseModel``, Gaussian by default.
+
+    ``units`` (n_voxels,) replaces the units that ``scale`` would give the voxels.
 
     Raises
     ------
@@ -92,7 +94,8 @@ def make_problem(
         raise ValueError(f"spatial_weight must be a finite number >= 0 or None, got {spatial_weight}")
     compressed, outside = reduced.compress(signals)
     energy = outside + np.einsum("nk,nk->n", compressed, compressed)
-    units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
+    if units is None:
+        units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
     variances = np.broadcast_to(noise_std, len(signals)) ** 2
     if noise is None or noise.distribution == "gaussian":
         details = None

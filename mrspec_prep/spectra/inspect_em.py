@@ -11,7 +11,7 @@ from mrspec_prep.spectra.em_steps import e_step_block, expanded_scale, responsib
 from mrspec_prep.spectra.nnls import solve_one
 from mrspec_prep.spectra.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales_of, smoothed
 from mrspec_prep.spectra.squarem import Extrapolation
-from mrspec_prep.spectra.starts import spread_seeds, start_problem
+from mrspec_prep.spectra.starts import partition_stability, spread_seeds, start_problem
 
 BLOCK = 4096  # voxels per partial sum
 START_STEPS = 8
@@ -47,6 +47,9 @@ class InspectResult:
     trace : (n,) array
         Penalised log-likelihood of the states kept, from the start to the end.
     mode : str
+    stability : float
+        Mean adjusted Rand index between the partition of the best short run and those of the others:
+        1 where every start leads to the same clusters, near 0 where each leads elsewhere.
     spatial : PottsFit or None
         With ``neighbours``: their weight, and the free energy, which then stands in ``trace``. The
         log-likelihood is that of every voxel given its neighbours' responsibilities.
@@ -66,6 +69,7 @@ class InspectResult:
     trace: np.ndarray
     mode: str
     spatial: PottsFit | None = None
+    stability: float = float("nan")
 
     @property
     def labels(self):
@@ -138,11 +142,15 @@ def fit_problem(problem, n_clusters, rng, n_starts=20, max_steps=500):
     if not 1 <= n_clusters <= n_voxels:
         raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {n_clusters}")
     with single_threaded_blas():
-        state = best_start(for_starts(problem), n_clusters, rng, n_starts)
+        sample, small, runs = short_runs(for_starts(problem), n_clusters, rng, n_starts)
+        state = _on_whole_kernel(sample, small, runs[0])
+        stability = partition_stability([_responsibilities(small, s, s.means[:, 0])[0].argmax(axis=1) for s in runs])
         trace, converged = run_em(problem, state, max_steps)
         if problem.neighbours is not None and n_clusters > 1:
-            return _with_neighbours(problem, state, rng, n_starts, max_steps)
-        return _finish(problem, state, trace, converged)
+            fit = _with_neighbours(problem, state, rng, n_starts, max_steps)
+        else:
+            fit = _finish(problem, state, trace, converged)
+        return replace(fit, stability=stability)
 
 
 def _with_neighbours(problem, state, rng, n_starts, max_steps):
@@ -164,9 +172,23 @@ def for_starts(problem):
 
 
 def best_start(problem, n_clusters, rng, n_starts):
-    """Small EM: short runs on some voxels from spread-out seeds; the best few go on, and the best of them is taken.
+    """Small EM: the state that the best of several short runs leads to."""
+    sample, small, runs = short_runs(problem, n_clusters, rng, n_starts)
+    return _on_whole_kernel(sample, small, runs[0])
+
+
+def short_runs(problem, n_clusters, rng, n_starts):
+    """Short runs on some voxels from spread-out seeds; the best few go on.
 
     "Best" is by penalised likelihood. Ends early where several starts have come to the same one.
+
+    Returns
+    -------
+    sample, small : Problem
+        Of ``start_problem``.
+    states : list of State
+        Of the small problem, best first.
+
     """
     sample, small = start_problem(problem, rng)
     runs, close = [], START_TOLERANCE * len(small.signals)
@@ -177,9 +199,14 @@ def best_start(problem, n_clusters, rng, n_starts):
         if sum(value > top - close for value, _ in runs) >= AGREEING_STARTS:
             break
     else:
-        runs = sorted(runs, key=lambda run: -run[0])[:FINALISTS]
-        runs = [(run_em(small, state, FINALIST_STEPS, START_TOLERANCE / 10)[0][-1], state) for _, state in runs]
-    best = max(runs, key=lambda run: run[0])[1]
+        runs = sorted(runs, key=lambda run: -run[0])
+        for i, (_, state) in enumerate(runs[:FINALISTS]):
+            runs[i] = (run_em(small, state, FINALIST_STEPS, START_TOLERANCE / 10)[0][-1], state)
+    return sample, small, [state for _, state in sorted(runs, key=lambda run: -run[0])]
+
+
+def _on_whole_kernel(sample, small, best):
+    """State of the whole kernel with the responsibilities of a state of the small problem."""
     if sample is small:
         return best
     return state_from_responsibilities(sample, _responsibilities(small, best, best.spectra.sum(axis=1))[0])

@@ -1,12 +1,14 @@
-"""Number of clusters by information criteria."""
+"""Number of clusters by information criteria or by volumes held out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrspec_prep.spectra.inspect_em import InspectResult, fit_problem, make_problem
+from mrspec_prep.spectra.em_problem import make_problem
+from mrspec_prep.spectra.inspect_em import InspectResult, fit_problem
+from mrspec_prep.spectra.validation import held_out_log_likelihood
 
-CRITERIA = ("bic", "aic")
+CRITERIA = ("bic", "aic", "held-out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +19,11 @@ class Selection:
     ----------
     table : dict of str to array
         Equally long: ``n_clusters``, ``log_likelihood``, ``n_parameters``, ``bic``, ``aic``,
-        ``n_steps``, ``converged``.
+        ``n_steps``, ``converged``, ``stability``, and ``held_out`` where folds were asked for.
     best : int
-        Number of clusters with the least value of the criterion.
+        Number of clusters with the least BIC or AIC, or the largest held-out log-likelihood.
     criterion : str
-        ``bic`` or ``aic``.
+        ``bic``, ``aic`` or ``held-out``.
     fits : dict of int to InspectResult
 
     """
@@ -35,9 +37,9 @@ class Selection:
 def select_n_clusters(
     signals, kernel, noise_std, candidates=range(2, 11), alpha=0.01, seed=0, mode="exact", scale="fixed",
     criterion="bic", n_starts=20, max_steps=500, n_threads=None, noise=None,
-    neighbours=None, spatial_weight=None,
+    neighbours=None, spatial_weight=None, held_out_folds=0,
 ):  # fmt: skip
-    """Fit InSpect for each number of clusters and choose by BIC or AIC.
+    """Fit InSpect for each number of clusters and choose by BIC, AIC or held-out volumes.
 
     BIC = k ln n - 2 l with n = n_voxels x n_encodings and k = M - 1 + effective degrees of
     freedom of the spectra; AIC = 2 k - 2 l. Each number has its own random stream, so a
@@ -52,7 +54,10 @@ def select_n_clusters(
         Numbers of clusters to fit; those above the number of voxels are left out.
     seed : int
     criterion : str
-        ``bic`` or ``aic``.
+        ``bic``, ``aic`` or ``held-out``.
+    held_out_folds : int
+        Folds of volumes, each left out once: the log-likelihood of what was left out, given the other
+        volumes, is added to the table. 0: not done.
 
     Returns
     -------
@@ -61,19 +66,27 @@ def select_n_clusters(
     Raises
     ------
     ValueError
-        No candidate, an unknown criterion, or what ``fit_inspect`` raises.
+        No candidate, an unknown criterion, ``held-out`` without folds, or what ``fit_inspect`` raises.
 
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
+    if criterion == "held-out" and held_out_folds < 2:
+        raise ValueError(f"the criterion held-out must have held_out_folds of at least 2, got {held_out_folds}")
+    settings = {"alpha": alpha, "mode": mode, "scale": scale, "n_threads": n_threads, "noise": noise}
     problem = make_problem(
-        signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight
+        signals, kernel, noise_std, neighbours=neighbours, spatial_weight=spatial_weight, **settings
     )
     numbers = sorted({int(m) for m in candidates if m <= len(problem.signals)})
     if not numbers or numbers[0] < 1:
         raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, got {list(candidates)}")
     fits = {m: fit_problem(problem, m, np.random.default_rng([seed, m]), n_starts, max_steps) for m in numbers}
-    names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged")
+    names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged", "stability")
     table = {"n_clusters": np.array(numbers)}
     table.update({name: np.array([getattr(fits[m], name) for m in numbers]) for name in names})
-    return Selection(table, numbers[int(np.argmin(table[criterion]))], criterion, fits)
+    if held_out_folds:
+        alone = replace(problem, neighbours=None, spatial_weight=None)
+        found = held_out_log_likelihood(signals, kernel, noise_std, fits, held_out_folds, alone, **settings)
+        table["held_out"] = np.array([found[m] for m in numbers])
+    loss = -table["held_out"] if criterion == "held-out" else table[criterion]
+    return Selection(table, numbers[int(np.argmin(loss))], criterion, fits)

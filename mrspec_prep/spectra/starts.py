@@ -82,3 +82,48 @@ def spread_seeds(signals, variances, n_seeds, rng):
         owner = np.where(best < nearest, m, owner)
         nearest = np.minimum(nearest, best)
     return owner
+
+
+def partition_stability(partitions):
+    """Mean adjusted Rand index between the first partition and the others; 1 where there is no other.
+
+    Parameters
+    ----------
+    partitions : list of (n_voxels,) int arrays
+
+    Returns
+    -------
+    float
+
+    """
+    if len(partitions) < 2:
+        return 1.0
+    return float(np.mean([adjusted_rand_index(partitions[0], other) for other in partitions[1:]]))
+
+
+def adjusted_rand_index(first, second):
+    """Agreement of two partitions on pairs of voxels, corrected for chance (Hubert and Arabie 1985).
+
+    Parameters
+    ----------
+    first, second : (n_voxels,) int arrays
+
+    Returns
+    -------
+    float
+        1 for the same partition, 0 for independent ones.
+
+    """
+    _, first = np.unique(first, return_inverse=True)
+    _, second = np.unique(second, return_inverse=True)
+    table = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(table, (first, second), 1)
+
+    def pairs(counts):
+        return float((counts * (counts - 1) / 2).sum())
+
+    together, rows, columns = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
+    all_pairs = len(first) * (len(first) - 1) / 2
+    expected = rows * columns / all_pairs if all_pairs else 0.0
+    most = (rows + columns) / 2
+    return (together - expected) / (most - expected) if most > expected else 1.0

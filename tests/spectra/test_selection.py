@@ -32,7 +32,25 @@ def test_parameters_count_what_the_data_hold_not_the_bins(four_tissues):
     assert 4 * 1 + 3 <= fit.n_parameters <= 4 * 12 + 3
 
 
-@pytest.mark.parametrize("change", [{"criterion": "dic"}, {"candidates": []}, {"candidates": [0, 1]}])
+def test_starts_agree_at_the_true_number_only(selection):
+    stability = dict(zip(selection.table["n_clusters"], selection.table["stability"], strict=True))
+    assert stability[4] > 0.9
+    assert stability[6] < stability[4]
+
+
+@pytest.mark.parametrize("scale", ["fixed", "profiled"])
+def test_held_out_volumes_tell_too_few_clusters(four_tissues, scale):
+    found = select_n_clusters(
+        four_tissues.signals, four_tissues.kernel, 0.05, [2, 4], n_starts=4, criterion="held-out", held_out_folds=3,
+        scale=scale,
+    )  # fmt: skip
+    assert found.best == 4
+    assert found.table["held_out"][1] > found.table["held_out"][0] + 1000
+
+
+@pytest.mark.parametrize(
+    "change", [{"criterion": "dic"}, {"candidates": []}, {"candidates": [0, 1]}, {"criterion": "held-out"}]
+)
 def test_bad_input_is_refused(four_tissues, change):
     with pytest.raises(ValueError, match="must"):
         select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, **change)

@@ -1,7 +1,13 @@
 import numpy as np
 
 from mrspec_prep.spectra.em_problem import make_problem
-from mrspec_prep.spectra.starts import START_VOXELS, spread_seeds, start_problem
+from mrspec_prep.spectra.starts import (
+    START_VOXELS,
+    adjusted_rand_index,
+    partition_stability,
+    spread_seeds,
+    start_problem,
+)
 
 from .conftest import placenta_problem
 
@@ -36,3 +42,17 @@ def test_large_images_are_sampled(placenta):
     many = np.repeat(placenta.signals, 100, axis=0)
     sample, _ = start_problem(make_problem(many, placenta.kernel, 0.05), np.random.default_rng(0))
     assert len(sample.signals) == START_VOXELS < len(many)
+
+
+def test_rand_index_knows_the_same_partition_under_other_names_and_chance():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 4, 4000)
+    assert adjusted_rand_index(first, (first + 1) % 4) == 1
+    assert abs(adjusted_rand_index(first, rng.integers(0, 4, 4000))) < 0.01
+    half = np.where(rng.random(4000) < 0.5, first, rng.integers(0, 4, 4000))
+    assert 0.1 < adjusted_rand_index(first, half) < 0.9
+
+
+def test_stability_of_one_partition_or_one_cluster_is_one():
+    assert partition_stability([np.zeros(5, int)]) == 1
+    assert partition_stability([np.zeros(5, int), np.zeros(5, int)]) == 1
