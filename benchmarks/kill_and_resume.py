@@ -1,6 +1,6 @@
 """Kill a run at random moments, start it again, and compare every map with an undisturbed run.
 
-usage: python benchmarks/kill_and_resume.py BIDS_DIR WORK [--kills 10] [--seed 0] [-- options of mrspec_prep]
+usage: python -m benchmarks.kill_and_resume BIDS_DIR WORK [--kills 10] [--seed 0] [-- options of mrspec_prep]
 
 Each round starts from the state the previous kill left behind; after the last kill the
 run is let to its end. All maps must have the same bytes as those of a run that nothing

@@ -1,6 +1,6 @@
 """Spectra against data that no one here made.
 
-usage: python benchmarks/real_data.py DATA_DIR [--snr 20 50] [--seed 0]
+usage: python -m benchmarks.real_data DATA_DIR [--snr 20 50] [--seed 0]
 
 DATA_DIR holds ``sim_grussu_sc_phantom`` (another group's simulation of the spinal cord, with truth) and
 ``nmr_ircpmg_berea_t1t2`` (bench-top NMR of sandstone). Prints, per tissue, the T1, T2 and mean diffusivity
