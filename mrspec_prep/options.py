@@ -183,7 +183,9 @@ class InspectOptions:
 
     mode: str = "exact"  #: ``exact`` (monotone) or ``paper`` (Eqs. 11, 13, 15-16 as printed)
     n_clusters: int | tuple[int, int] = (2, 10)  #: number of clusters, or the range to choose from
-    criterion: str = "bic"  #: ``bic`` or ``aic``
+    criterion: str = "bic"  #: ``bic``, ``aic``, or ``held-out`` (likelihood of volumes left out)
+    #: folds of volumes for the held-out likelihood, 2 or more; 0: it is not computed
+    held_out_folds: int = 0
     alpha: float = 0.01  #: Tikhonov weight of the cluster spectra (paper: 0.01)
     scale: str = "profiled"  #: voxel scale: ``profiled`` (fitted), or ``fixed`` (signals already normalised)
     n_starts: int = 20  #: short EM runs from which the best continues
@@ -191,7 +193,12 @@ class InspectOptions:
 
     def __post_init__(self):
         _choice("inspect", "mode", self.mode, ("exact", "paper"))
-        _choice("inspect", "criterion", self.criterion, ("bic", "aic"))
+        _choice("inspect", "criterion", self.criterion, ("bic", "aic", "held-out"))
+        _integer("inspect", "held_out_folds", self.held_out_folds, 0)
+        if self.held_out_folds == 1 or (self.criterion == "held-out" and self.held_out_folds == 0):
+            raise OptionsError(
+                f"inspect.held_out_folds must be 2 or more for held-out volumes, got {self.held_out_folds}"
+            )
         _choice("inspect", "scale", self.scale, ("profiled", "fixed"))
         _number("inspect", "alpha", self.alpha, 0)
         _integer("inspect", "n_starts", self.n_starts, 1)
@@ -365,6 +372,7 @@ def load_options(path=None, overrides=()):
 
     """
     values = {} if path is None else _read_toml(path)
+    blamed = None
     for override in overrides:
         key, separator, text = override.partition("=")
         parts = key.strip().split(".")
@@ -383,8 +391,11 @@ def load_options(path=None, overrides=()):
         try:
             Options.from_dict(values)
         except OptionsError as error:
-            raise OptionsError(f"--set {override}: {error}") from error
-    return Options.from_dict(values)
+            blamed = blamed or OptionsError(f"--set {override}: {error}")
+    try:
+        return Options.from_dict(values)  # settings that need one another may come in any order
+    except OptionsError as error:
+        raise blamed or error from error
 
 
 def _read_toml(path):

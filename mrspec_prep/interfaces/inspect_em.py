@@ -48,9 +48,17 @@ class FitInspect(SimpleInterface):
         settings = InspectOptions(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in self.inputs.settings.items()}
         )
+        signals = np.load(self.inputs.signals)
+        if len(signals) < max(settings.candidates):
+            raise InputError(
+                f"{max(settings.candidates)} clusters need as many voxels",
+                file=series.images[0],
+                value=f"{len(signals)} voxels in the region of interest",
+                remedy=f"give a larger mask, or --set inspect.n_clusters={min(len(signals), 2)}",
+            )
         with within_threads(self.inputs.num_threads):
             selection = select_n_clusters(
-                np.load(self.inputs.signals),
+                signals,
                 kernel,
                 np.load(self.inputs.noise),
                 candidates=settings.candidates,
@@ -59,6 +67,7 @@ class FitInspect(SimpleInterface):
                 mode=settings.mode,
                 scale=settings.scale,
                 criterion=settings.criterion,
+                held_out_folds=settings.held_out_folds,
                 n_starts=settings.n_starts,
                 max_steps=settings.max_steps,
                 noise=self._noise_model(),

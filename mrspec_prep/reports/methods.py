@@ -203,6 +203,7 @@ def _cluster_facts(series):
         "n_clusters_chosen": several,
         "chosen_by_bic": several and chosen_by == "bic",
         "chosen_by_aic": several and chosen_by == "aic",
+        "chosen_by_held_out": several and chosen_by == "held-out",
         "n_clusters_fixed": not several,
     }
 

@@ -282,10 +282,10 @@ def _selection(series, words, pen):
     if len(table["n_clusters"]) > 1:
         figure = selection_figure(table, chosen, criterion)
         yield pen.figure(figure, "selection", words["captions"]["selection"])
-    shown = [name for name in ("n_clusters", "log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged")
-             if name in table]  # fmt: skip
     titles = {"n_clusters": "clusters", "log_likelihood": "log-likelihood", "n_parameters": "parameters", "bic": "BIC",
-              "aic": "AIC", "n_steps": "steps", "converged": "converged"}  # fmt: skip
+              "aic": "AIC", "held_out": "held-out", "stability": "stability", "n_steps": "steps",
+              "converged": "converged"}  # fmt: skip
+    shown = [name for name in titles if name in table]
     rows = [[_entry_of_table(name, table[name][row]) for name in shown] for row in range(len(table["n_clusters"]))]
     yield table_block([titles[name] for name in shown], rows)
 
@@ -387,7 +387,8 @@ def _bounds(name, metadata):
 def _entry_of_table(name, value):
     if name == "converged":
         return "yes" if value else "no"
-    return number(float(value)) if name != "n_parameters" else f"{float(value):.1f}"
+    digits = {"n_parameters": 1, "stability": 2}
+    return f"{float(value):.{digits[name]}f}" if name in digits else number(float(value))
 
 
 def _sentence(text):

@@ -109,7 +109,7 @@ def selection_figure(table, chosen, criterion):
         n_clusters, bic, aic, log_likelihood, converged.
     chosen : int
     criterion : str
-        ``bic`` or ``aic``: what the choice was made by.
+        ``bic``, ``aic`` or ``held-out``: what the choice was made by.
 
     """
     figure = Figure((WIDTH, 2.9), layout="constrained")
@@ -124,6 +124,9 @@ def selection_figure(table, chosen, criterion):
     left.set_title("Information criteria (lower is better)")
     if "log_likelihood" in table:
         _curve_of_fits(right, n, table["log_likelihood"], done, INK, "-", "log-likelihood")
+    if "held_out" in table and np.isfinite(table["held_out"]).any():
+        _curve_of_fits(right, n, table["held_out"], done, ACCENT, "--", "of held-out volumes")
+        right.legend(loc="best")
     right.set(xlabel="number of clusters", ylabel="log-likelihood", title="Log-likelihood (higher is better)")
     for axes in (left, right):
         axes.axvspan(chosen - 0.35, chosen + 0.35, color=FAINT, zorder=0, linewidth=0)

@@ -202,8 +202,8 @@ def _gaps(series, texts):
 
 
 def is_still_falling(table, criterion):
-    """Whether the criterion is lowest at the largest number of clusters tried."""
-    values = table.get(criterion)
+    """Whether the criterion is best at the largest number of clusters tried."""
+    values = -np.asarray(table["held_out"]) if criterion == "held-out" and "held_out" in table else table.get(criterion)
     if values is None or len(values) < 2 or not np.isfinite(values).any():
         return False
     order = np.argsort(table["n_clusters"])
