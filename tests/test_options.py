@@ -191,3 +191,10 @@ def test_last_override_wins(empty):
 
 def test_defaults_in_toml_are_plain_toml():
     assert tomllib.loads(Options().to_toml())["nnls"]["alpha"] == 0.01
+
+
+def test_overrides_that_need_one_another_come_in_any_order():
+    pair = ["noise.n_coils=4", "noise.distribution=nc-chi"]
+    assert load_options(None, pair) == load_options(None, pair[::-1])
+    with pytest.raises(OptionsError, match="--set noise.n_coils=4: .*needs noise.distribution"):
+        load_options(None, pair[:1])

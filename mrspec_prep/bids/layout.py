@@ -58,8 +58,10 @@ def natural_key(text):
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", str(text)) if part]
 
 
-def list_participants(bids_dir):
+def list_participants(bids_dir, validate=True):
     """Labels of all participants (folders ``sub-*``), without ``sub-``, sorted.
+
+    ``validate=False`` asks for no ``dataset_description.json``.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def list_participants(bids_dir):
         Not a readable BIDS dataset, or one without participants.
 
     """
-    root = check_dataset(bids_dir)
+    root = check_dataset(bids_dir, validate)
     try:
         labels = [p.name[4:] for p in root.iterdir() if p.name.startswith("sub-") and p.is_dir()]
     except OSError as error:
@@ -77,8 +79,10 @@ def list_participants(bids_dir):
     return sorted(labels, key=natural_key)
 
 
-def select_participants(bids_dir, labels=None):
+def select_participants(bids_dir, labels=None, validate=True):
     """Labels asked for, without ``sub-`` and without duplicates; all of them when none is named.
+
+    ``validate=False`` asks for no ``dataset_description.json``.
 
     Raises
     ------
@@ -86,7 +90,7 @@ def select_participants(bids_dir, labels=None):
         A label that is not in the dataset; the valid ones are listed.
 
     """
-    valid = list_participants(bids_dir)
+    valid = list_participants(bids_dir, validate)
     if not labels:
         return valid
     return _select([str(label).removeprefix("sub-") for label in labels], valid, "participant", Path(bids_dir))
@@ -103,18 +107,21 @@ def _select(wanted, valid, what, where):
     return list(dict.fromkeys(wanted))
 
 
-def check_dataset(bids_dir):
+def check_dataset(bids_dir, validate=True):
     """Absolute path of a BIDS dataset.
 
     Raises
     ------
     InputError
-        No such folder, no permission, or no valid ``dataset_description.json`` in it.
+        No such folder, no permission, or, unless ``validate`` is false, no valid
+        ``dataset_description.json`` in it.
 
     """
     root = Path(os.path.abspath(bids_dir))  # noqa: PTH100 - resolve() would leave the folder the user named
     try:
         is_folder = root.stat() and root.is_dir()
+    except FileNotFoundError as error:
+        raise InputError("BIDS_DIR does not exist", file=root, remedy="give the folder that holds sub-*") from error
     except OSError as error:
         raise unreadable(root, error) from error
     if not is_folder:
@@ -122,11 +129,14 @@ def check_dataset(bids_dir):
     description = root / "dataset_description.json"
     if not os.access(root, os.R_OK | os.X_OK):
         raise unreadable(root, PermissionError())
+    if not validate:
+        return root
     if not description.exists() and not description.is_symlink():
         raise InputError(
             "not a BIDS dataset: dataset_description.json is missing",
             file=root,
-            remedy='write {"Name": "...", "BIDSVersion": "1.10.0"} there, or give the dataset\'s root',
+            remedy='write {"Name": "...", "BIDSVersion": "1.10.0"} there, give the dataset\'s root, '
+            "or pass --skip-bids-validation",
         )
     read_json(description)
     return root
@@ -155,7 +165,7 @@ def read_json(path):
     return content
 
 
-def open_layout(bids_dir, participants=None, database_dir=None):
+def open_layout(bids_dir, participants=None, database_dir=None, validate=True):
     """Pybids layout of a dataset that holds only the participants asked for.
 
     File names are indexed, metadata are not (sidecars are read when needed).
@@ -168,6 +178,8 @@ def open_layout(bids_dir, participants=None, database_dir=None):
     database_dir : path, optional
         Folder of a database that several jobs share: it holds the whole dataset, is built
         once, under a lock, and again when a participant asked for is not in it.
+    validate : bool
+        Whether ``dataset_description.json`` must be there.
 
     Returns
     -------
@@ -180,11 +192,11 @@ def open_layout(bids_dir, participants=None, database_dir=None):
         read or written.
 
     """
-    root = check_dataset(bids_dir)
-    labels = select_participants(root, participants)
+    root = check_dataset(bids_dir, validate)
+    labels = select_participants(root, participants, validate)
     if database_dir is None:
         return _index(root, labels)
-    return _shared_index(root, labels, Path(database_dir))
+    return _shared_index(root, labels, list_participants(root, validate), Path(database_dir))
 
 
 def _index(root, labels, **database):
@@ -195,7 +207,7 @@ def _index(root, labels, **database):
     return BIDSLayout(str(root), validate=False, indexer=indexer, **database)
 
 
-def _shared_index(root, labels, folder):
+def _shared_index(root, labels, everybody, folder):
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         is_built = (folder / "layout_index.sqlite").exists()
@@ -207,7 +219,7 @@ def _shared_index(root, labels, folder):
                     return layout
                 layout.session.close()
                 shutil.rmtree(folder)
-            return _index(root, list_participants(root), database_path=str(folder))
+            return _index(root, everybody, database_path=str(folder))
     except Timeout as error:
         raise InputError(
             "another job has been building this database for ten minutes", file=folder, remedy="delete the .lock file"

@@ -25,7 +25,7 @@ def claim_work_dir(work_dir, subjects, clean=False):
     ------
     WorkDirError
         Another running process works on one of the participants there, or ``clean`` was
-        asked for a folder that is no work directory of ours.
+        asked for a folder that is no work directory of ours or that another process uses.
 
     """
     try:
@@ -48,15 +48,33 @@ def claim_work_dir(work_dir, subjects, clean=False):
         LOCKS.append(lock)
     contents = [entry for entry in work_dir.iterdir() if entry.name != ".locks"]
     if clean and contents:
+        _refuse_others(locks)
         if not (work_dir / MARKER).is_file():
             raise WorkDirError(
                 f"{work_dir} was not made by mrspec_prep and is not emptied. Remedy: give another --work-dir"
             )
         for entry in contents:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    if not (work_dir / MARKER).is_file():
+        contents = []
+    if not contents:  # a folder that held something else before is used but never marked, so never emptied
         write_atomically(work_dir / MARKER, SIGNATURE)
     return work_dir
+
+
+def _refuse_others(locks):
+    """Raise WorkDirError where another process works on any participant there."""
+    mine = {Path(lock.lock_file) for lock in LOCKS}
+    for path in sorted(locks.glob("sub-*.lock")):
+        if path in mine:
+            continue
+        try:
+            with FileLock(path, timeout=0):
+                pass
+        except Timeout:
+            raise WorkDirError(
+                f"another mrspec_prep is working on {path.stem} in {locks.parent}, which cannot be emptied now. "
+                "Remedy: wait for it, or give another --work-dir"
+            ) from None
 
 
 def _finished_file(out_dir, subject):
@@ -93,6 +111,18 @@ def remove_stale(out_dir, subject, written):
     for name in stale:
         (Path(out_dir) / name).unlink(missing_ok=True)
     return stale
+
+
+def forget_finished(out_dir, subject):
+    """From now on the participant is unfinished; which files an earlier run wrote stays known.
+
+    To be called before anything of a participant is written again: a run that is killed on the
+    way must not leave the results of two settings under the record of one.
+    """
+    path = _finished_file(out_dir, subject)
+    if path.is_file():
+        content = json.loads(path.read_text()) | {"key": None}
+        write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def mark_finished(out_dir, subject, key):

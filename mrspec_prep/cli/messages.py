@@ -36,10 +36,13 @@ def start_logging(out_dir, run_id, verbose=0):
 def summarise(plans, refused, failures, out_dir):
     """Say what was done and what was not; the last line agrees with the exit code."""
     for failure in failures:
-        LOGGER.error("sub-%s failed in step %s: %s", failure.subject, failure.step, failure.cause)
+        cause = failure.cause.removeprefix("InputError: ") if failure.is_input_error else failure.cause
+        LOGGER.error("sub-%s failed in step %s: %s", failure.subject, failure.step, cause)
         LOGGER.error("  details: %s", failure.crash_file)
-    for plan in plans:
-        LOGGER.info("Report: %s", out_dir / f"sub-{plan.subject}.html")
+    for subject, error in refused.items():
+        LOGGER.error("sub-%s was not processed: %s", subject, error)
+    for subject in sorted({*(plan.subject for plan in plans), *refused}):
+        LOGGER.info("Report: %s", out_dir / f"sub-{subject}.html")
     failed = sorted({failure.subject for failure in failures} | set(refused))
     if failed:
         n_done = len({plan.subject for plan in plans} - set(failed))

@@ -101,13 +101,16 @@ def _add_selection(group):
     )  # fmt: skip
     group.add_argument(
         "--bids-filter-file", type=_existing_file, metavar="FILE",
-        help='JSON of entity filters per suffix, e.g. {"dwi": {"acquisition": "te*"}}; null = absent, "*" = any',
+        help='JSON of entity filters per suffix, e.g. {"dwi": {"run": ["1", "2"]}}; null = absent, "*" = any',
     )  # fmt: skip
     group.add_argument(
         "-d", "--derivatives", nargs="+", type=_derivative, action="extend", metavar="NAME=PATH", default=[],
         help="datasets with masks of these data",
     )  # fmt: skip
-    group.add_argument("--skip-bids-validation", action="store_true", help="do not look at dataset_description.json")
+    group.add_argument(
+        "--skip-bids-validation", "--skip_bids_validation", action="store_true",
+        help="do without a dataset_description.json",
+    )  # fmt: skip
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the pybids index here and reuse it")
 
 

@@ -1,6 +1,7 @@
 """Entry point: words to a plan, the plan to results, results to an exit code."""
 
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -10,22 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import yaml
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import start_dataset, table_text
-from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import open_layout, select_participants
 from mrspec_prep.cli.history import (
     WorkDirError,
     claim_work_dir,
     finished_key,
+    forget_finished,
     mark_finished,
     remove_stale,
     save_run_file,
 )
 from mrspec_prep.cli.messages import start_logging, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
+from mrspec_prep.cli.places import check_output, check_work_dir
+from mrspec_prep.cli.plugin_file import read_plugin
 from mrspec_prep.cli.preview import describe_plan, write_preview
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
@@ -40,6 +43,7 @@ from mrspec_prep.workflows.execution import (
     resources_used,
     run_graph,
 )
+from mrspec_prep.workflows.feasibility import check_feasible
 from mrspec_prep.workflows.participant import init_participants_wf, participant_log, participant_workflow_name
 from mrspec_prep.workflows.planning import plan_participant
 
@@ -66,7 +70,11 @@ def run(argv=None):
     out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        check_output(bids_dir, out_dir)
         log_file = start_logging(out_dir, run_id, args.verbose)
+    except InputError as error:
+        print(f"mrspec_prep: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except OSError as error:
         print(
             f"mrspec_prep: error: cannot write to {out_dir}: {error.strerror}. Remedy: give another OUT_DIR",
@@ -79,6 +87,10 @@ def run(argv=None):
         LOGGER.error("%s", error)
         LOGGER.error("Nothing was computed. Log: %s", log_file)
         return EXIT_USAGE
+    except OSError as error:
+        LOGGER.error("%s: %s. %s", error.filename or out_dir, error.strerror or error, _remedy(error))
+        LOGGER.error("FAILED: the run could not go on. Log: %s", log_file)
+        return EXIT_FAILED
     except _Interrupted as stop:
         _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
@@ -111,6 +123,12 @@ def _kill_children():
                 child.kill()
 
 
+def _remedy(error):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Remedy: make space on that disk and type the same command again"
+    return "Remedy: check the disk and its permissions, then type the same command again"
+
+
 def _command(argv):
     return "mrspec_prep " + " ".join(sys.argv[1:] if argv is None else argv)
 
@@ -120,18 +138,12 @@ def _run(args, bids_dir, out_dir, run_id):
         raise InputError(
             "the group level is not part of this version", value="group", remedy="run the participant level only"
         )
-    if out_dir == bids_dir:
-        raise InputError(
-            "OUT_DIR is the BIDS dataset itself",
-            value=str(out_dir),
-            remedy="write to a folder of its own, e.g. derivatives/mrspec_prep",
-        )
     settings = run_settings(args)
-    subjects = select_participants(bids_dir, settings.participant_label)
+    subjects = select_participants(bids_dir, settings.participant_label, not args.skip_bids_validation)
     if args.reports_only or args.boilerplate_only:
         return _reports_only(out_dir, subjects)
     settings = replace(settings, participant_label=subjects)
-    plans, refused = plan_all(settings, args.bids_database_dir)
+    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation)
     for subject, error in refused.items():
         LOGGER.error("sub-%s: %s", subject, error)
     if not plans:
@@ -142,11 +154,13 @@ def _run(args, bids_dir, out_dir, run_id):
         for plan in plans:
             print(describe_plan(plan, resources))
             write_preview(plan, out_dir, resources)
+        if refused:
+            LOGGER.error("FAILED: %s cannot be processed", ", ".join(f"sub-{subject}" for subject in refused))
         return EXIT_FAILED if refused else EXIT_OK
     return compute(args, settings, run_id, plans, refused, resources)
 
 
-def plan_all(settings, database_dir=None):
+def plan_all(settings, database_dir=None, validate=True):
     """Plans of the participants, and the errors of those that cannot be processed.
 
     Returns
@@ -156,7 +170,7 @@ def plan_all(settings, database_dir=None):
 
     """
     workflow = find_workflow(settings.workflow) if settings.workflow else None
-    layout = open_layout(settings.bids_dir, settings.participant_label, database_dir)
+    layout = open_layout(settings.bids_dir, settings.participant_label, database_dir, validate)
     plans, refused = [], {}
     for subject in settings.participant_label:
         try:
@@ -170,17 +184,24 @@ def plan_all(settings, database_dir=None):
                 derivatives={name: Path(path) for name, path in settings.derivatives.items()},
                 seed=settings.random_seed,
             )
+            check_feasible(plan)
             plans.append(plan)
         except InputError as error:
             refused[subject] = error
+        except OSError as error:
+            refused[subject] = unreadable(Path(error.filename or settings.bids_dir), error)
     return plans, refused
 
 
 def compute(args, settings, run_id, plans, refused, resources):
     """Run the planned participants; the exit code, the last line and the reports agree."""
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
-    work_dir = claim_work_dir(args.work_dir.expanduser().absolute(), [p.subject for p in plans], args.clean_workdir)
     plugin, plugin_args = _plugin(args, resources)
+    work_dir = args.work_dir.expanduser().absolute()
+    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
+    if warning:
+        LOGGER.warning(warning)
+    claim_work_dir(work_dir, [p.subject for p in plans], args.clean_workdir)
     start_dataset(out_dir, bids_dir, settings.derivatives)
     for plan in plans:
         save_run_file(
@@ -188,6 +209,8 @@ def compute(args, settings, run_id, plans, refused, resources):
         )
     done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
     todo = [plan for plan in plans if plan not in done]
+    for subject in [*(plan.subject for plan in todo), *refused]:
+        forget_finished(out_dir, subject)
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
     ended = None
@@ -210,6 +233,7 @@ def compute(args, settings, run_id, plans, refused, resources):
             LOGGER.info("Peak memory of every step: %s", table)
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
     failed = {failure.subject for failure in failures}
+    failures += _report_refused(out_dir, run_id, refused)
     if ended is not None and not failures:
         failures.append(Failure("all", "run", f"{type(ended).__name__}: {ended}", out_dir / "logs", False))
         failed |= {plan.subject for plan in todo}
@@ -232,6 +256,16 @@ def compute(args, settings, run_id, plans, refused, resources):
     return EXIT_FAILED if failures or refused else EXIT_OK
 
 
+def _report_refused(out_dir, run_id, refused):
+    """Say on the page of a refused participant, too, why it was refused; an older page would tell otherwise."""
+    troubles = []
+    for subject, error in refused.items():
+        note = f"Node: mrspec_prep.sub_{subject}.input\n\nmrspec_prep.bids.errors.InputError: {error}\n"
+        write_atomically(participant_log(out_dir, subject, run_id) / "crash-input.txt", note)
+        troubles += _report_of_failure(out_dir, subject)
+    return troubles
+
+
 def _report_of_failure(out_dir, subject):
     """Report with what there is of a failed participant; a further failure if not even that can be built."""
     try:
@@ -250,15 +284,10 @@ def _reports_only(out_dir, subjects):
 
 def _plugin(args, resources):
     if args.use_plugin:
-        settings = yaml.safe_load(args.use_plugin.read_text())
-        if not isinstance(settings, dict) or "plugin" not in settings:
-            raise InputError(
-                "a plugin file needs the keys plugin and plugin_args",
-                file=args.use_plugin,
-                value=type(settings).__name__,
-                remedy="see workflows/hpc for examples",
-            )
-        return settings["plugin"], settings.get("plugin_args", {})
+        plugin, plugin_args = read_plugin(args.use_plugin)
+        if plugin == "MultiProc":
+            plugin_args = {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb} | plugin_args
+        return plugin, plugin_args
     if resources.nprocs == 1:
         return "Linear", {}
     return "MultiProc", {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import read_json
+from mrspec_prep.bids.layout import NIFTI, read_json
+from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
 
-#: coarse settings of ``--sloppy``
+#: coarse settings of ``--sloppy``; what the user sets by name wins
 SLOPPY = ("inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50")
 
 
@@ -45,13 +46,12 @@ def run_settings(args):
         The run file or the filter file does not hold.
 
     """
-    overrides = list(args.overrides)
+    overrides = list(SLOPPY) if args.sloppy else []
+    overrides += args.overrides
     if args.mask:
-        overrides.append(f"mask.source={json.dumps(args.mask)}")
+        overrides.append(f"mask.source={json.dumps(_anywhere(args.mask))}")
     if args.noise:
-        overrides.append(f"noise.method={json.dumps(args.noise)}")
-    if args.sloppy:
-        overrides += SLOPPY
+        overrides.append(f"noise.method={json.dumps(_anywhere(args.noise))}")
     given = {
         "bids_dir": str(args.bids_dir.expanduser().absolute()),
         "out_dir": str(args.out_dir.expanduser().absolute()),
@@ -59,7 +59,7 @@ def run_settings(args):
         "session_label": [label.removeprefix("ses-") for label in args.session_label],
         "filters": read_json(args.bids_filter_file) if args.bids_filter_file else {},
         "derivatives": {name: str(path) for name, path in args.derivatives},
-        "workflow": args.workflow or "",
+        "workflow": _known_anywhere(args.workflow) if args.workflow else "",
         "overrides": overrides,
         "random_seed": args.random_seed,
         "device": args.device,
@@ -74,6 +74,17 @@ def run_settings(args):
     if args.device == "auto":
         merged["device"] = earlier.get("device", "auto")
     return RunSettings(**merged | {"random_seed": merged["random_seed"] or 0})
+
+
+def _known_anywhere(name_or_path):
+    """Name of a workflow file that comes with the package, absolute path of another."""
+    path = find_workflow(name_or_path)
+    return path.stem if path.parent == WORKFLOW_FOLDER else str(path.absolute())
+
+
+def _anywhere(text):
+    """Absolute path of a NIfTI pattern, so that a run file means the same in every folder; other words as they are."""
+    return str(Path(text).expanduser().absolute()) if text.endswith(NIFTI) else text
 
 
 def read_run_file(path):

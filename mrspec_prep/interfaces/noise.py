@@ -53,7 +53,7 @@ class EstimateNoise(SimpleInterface):
         method = self.inputs.method
         n_repeats = repeats_of(series.encodings)
         if method == "auto":
-            method = "b0-repeats" if n_repeats >= ENOUGH_REPEATS - 1 else "residual"
+            method = automatic_method(series.encodings)
         notes = {"method": str(method), "n_repeats": n_repeats}
         magnitudes = self.inputs.distribution in MAGNITUDES
         model = NoiseModel(self.inputs.distribution, self.inputs.n_coils) if magnitudes else NoiseModel()
@@ -77,10 +77,15 @@ class EstimateNoise(SimpleInterface):
             notes["degrees_of_freedom"] = None
         else:
             _, kernel = kernel_of(series, self.inputs.kernel)
-            with within_threads(self.inputs.num_threads):
-                estimate = estimate_noise(
-                    signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha, model=model
-                )
+            try:
+                with within_threads(self.inputs.num_threads):
+                    estimate = estimate_noise(
+                        signals, series.encodings, method, kernel=kernel, alpha=self.inputs.alpha, model=model
+                    )
+            except ValueError as error:
+                raise InputError(
+                    str(error), file=series.images[0], remedy="--noise NUMBER, the standard deviation in image units"
+                ) from error
             noise = estimate.noise_std
             notes |= {"degrees_of_freedom": float(np.median(estimate.degrees_of_freedom)), "note": estimate.note}
         reference = signals[:, series.encodings.reference()].mean(axis=1)
@@ -91,6 +96,11 @@ class EstimateNoise(SimpleInterface):
         self._results["noise"] = str(out / "noise.npy")
         self._results["notes"] = str(out / "noise.json")
         return runtime
+
+
+def automatic_method(encodings):
+    """Repeats where there are enough of them, else residuals."""
+    return "b0-repeats" if repeats_of(encodings) >= ENOUGH_REPEATS - 1 else "residual"
 
 
 def repeats_of(encodings):

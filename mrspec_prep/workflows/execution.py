@@ -26,7 +26,7 @@ class Failure:
 
 def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=False):
     """Set Nipype's global configuration: content hashes, text crash files, quiet logs."""
-    level = "INFO" if verbose else "ERROR"
+    level = "INFO" if verbose else "CRITICAL"  # failures reach the user from the crash files, in words
     nipype_config.update_config({
         "execution": {
             "crashdump_dir": str(crash_dir),

@@ -124,13 +124,15 @@ def plan_participant(
 
 
 def _plan_series(series, workflow, overrides, derivatives, seed):
-    wanted = next((o.partition("=")[2].strip().strip("\"'") for o in overrides if o.startswith("kernel.name=")), None)
     if workflow is None:
-        kernel = wanted if wanted not in (None, "auto") else kernel_for(series)
+        wanted = load_options(None, overrides).kernel.name
+        kernel = wanted if wanted != "auto" else kernel_for(series)
         _check_kernel_name(kernel)
         workflow = workflow_for(kernel)
         why = (
-            f"{varied_in_words(series)}: the kernel is {kernel}" if wanted is None else f"kernel {kernel} was asked for"
+            f"{varied_in_words(series)}: the kernel is {kernel}"
+            if wanted == "auto"
+            else f"kernel {kernel} was asked for"
         )
         options = load_options(workflow, overrides)
     else:
@@ -151,7 +153,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
             f"kernel {kernel} has {n_axes} axes and kernel.points has {len(options.kernel.points)} numbers",
             file=workflow,
             value=list(options.kernel.points),
-            remedy=f"give kernel.points {n_axes} numbers",
+            remedy=f"give kernel.points {n_axes} number{'s' * (n_axes > 1)}",
         )
     return SeriesPlan(series, options, Path(workflow).stem, why, kernel, tuple(masks), noise_map, seed)
 

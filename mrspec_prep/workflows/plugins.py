@@ -43,7 +43,7 @@ class ResilientMultiProc(MultiProcPlugin):
         self.pool = ProcessPoolExecutor(
             max_workers=self.processors,
             initializer=_start_worker,
-            initargs=(self._cwd, self.plugin_args.get("log_level", logging.ERROR)),
+            initargs=(self._cwd, self.plugin_args.get("log_level", logging.CRITICAL)),
             mp_context=get_context(self.plugin_args.get("mp_context")),
         )
 

@@ -64,12 +64,24 @@ def test_what_is_no_dataset_is_refused(tiny, spoil, message):
 
 
 def test_missing_file_or_empty_dataset_is_refused(tiny):
-    with pytest.raises(InputError, match="not here"):
+    with pytest.raises(InputError, match="BIDS_DIR does not exist"):
         list_participants(tiny.root / "nowhere")
     with pytest.raises(InputError, match="not a folder"):
         list_participants(tiny.root / "dataset_description.json")
     with pytest.raises(InputError, match="no participant folder"):
         list_participants(tiny.root)
+
+
+@pytest.mark.parametrize("with_database", [False, True])
+def test_without_validation_a_dataset_needs_no_description(tiny, tmp_path, with_database):
+    tiny.dwi("")
+    description = tiny.root / "dataset_description.json"
+    for spoil in (lambda: description.write_text("{oops"), description.unlink):
+        spoil()
+        with pytest.raises(InputError, match="dataset_description.json"):
+            open_layout(tiny.root, ["01"])
+        layout = open_layout(tiny.root, ["01"], tmp_path / "db" if with_database else None, validate=False)
+        assert [path.name for path in find_images(layout, "01", SelectOptions())] == ["sub-01_dwi.nii.gz"]
 
 
 def test_no_permission_is_said(tiny, monkeypatch):

@@ -3,7 +3,14 @@ import multiprocessing
 
 import pytest
 
-from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, mark_finished, remove_stale
+from mrspec_prep.cli.history import (
+    WorkDirError,
+    claim_work_dir,
+    finished_key,
+    forget_finished,
+    mark_finished,
+    remove_stale,
+)
 
 
 def make_outputs(out_dir, names):
@@ -38,6 +45,16 @@ def test_files_of_earlier_settings_go_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "sub-01/log/finished.json").read_text())["key"] == "abc"
 
 
+def test_a_participant_begun_again_is_unfinished_but_its_files_stay_known(tmp_path):
+    make_outputs(tmp_path, NAMES)
+    mark_finished(tmp_path, "01", "abc")
+    forget_finished(tmp_path, "01")
+    assert finished_key(tmp_path, "01") is None
+    assert remove_stale(tmp_path, "01", [tmp_path / NAMES[0]]) == [NAMES[1]]
+    forget_finished(tmp_path, "02")
+    assert not (tmp_path / "sub-02").exists()
+
+
 def hold(work_dir, claimed, release):
     claim_work_dir(work_dir, ["01"])
     claimed.set()
@@ -53,6 +70,10 @@ def test_two_runs_never_work_on_one_participant_in_one_place(tmp_path):
     with pytest.raises(WorkDirError, match="another mrspec_prep is working on sub-01"):
         claim_work_dir(tmp_path / "work", ["01"])
     claim_work_dir(tmp_path / "work", ["02"])
+    (tmp_path / "work" / "theirs").mkdir()
+    with pytest.raises(WorkDirError, match="cannot be emptied now"):
+        claim_work_dir(tmp_path / "work", ["06"], clean=True)
+    assert (tmp_path / "work" / "theirs").is_dir()
     release.set()
     other.join(30)
 
@@ -66,3 +87,11 @@ def test_only_our_own_work_directory_is_emptied(tmp_path):
     (ours / "old").mkdir()
     claim_work_dir(ours, ["05"], clean=True)
     assert not (ours / "old").exists()
+
+
+def test_a_folder_that_held_something_else_is_used_but_never_emptied(tmp_path):
+    (tmp_path / "precious.txt").write_text("keep")
+    claim_work_dir(tmp_path, ["07"])
+    with pytest.raises(WorkDirError, match="not made by mrspec_prep"):
+        claim_work_dir(tmp_path, ["08"], clean=True)
+    assert (tmp_path / "precious.txt").is_file()

@@ -1,0 +1,31 @@
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.cli.messages import start_logging, summarise
+from mrspec_prep.workflows.execution import Failure
+
+
+@pytest.fixture
+def logged(tmp_path):
+    path = start_logging(tmp_path, "run")
+    yield lambda: path.read_text()
+    for handler in list(logging.getLogger("mrspec_prep").handlers):
+        logging.getLogger("mrspec_prep").removeHandler(handler)
+        handler.close()
+
+
+def test_every_participant_without_results_is_listed_with_its_cause_and_the_last_line_names_it(logged):
+    plans = [SimpleNamespace(subject="01"), SimpleNamespace(subject="02")]
+    refused = {"03": InputError("EchoTime is missing", file="a.json", remedy="add it")}
+    failures = [Failure("02", "roi", "InputError: m.nii: the mask is empty", Path("crash.txt"), True)]
+    summarise(plans, refused, failures, Path("out"))
+    text = logged()
+    assert "sub-03 was not processed: a.json: EchoTime is missing. Remedy: add it" in text
+    assert "sub-02 failed in step roi: m.nii: the mask is empty" in text
+    for subject in ("01", "02", "03"):
+        assert f"Report: out/sub-{subject}.html" in text
+    assert text.splitlines()[-1].endswith("FAILED: sub-02, sub-03 (1 participant(s) done)")

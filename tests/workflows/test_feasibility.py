@@ -1,0 +1,69 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.layout import open_layout
+from mrspec_prep.options import load_options
+from mrspec_prep.workflows.feasibility import check_feasible, n_distinct
+from mrspec_prep.workflows.planning import ParticipantPlan, plan_participant
+
+ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return plan_participant(open_layout(ZEBRA, ["01"]), "01")
+
+
+def with_volumes(plan, keep, **sections):
+    """Plan of a few of the volumes, with other options."""
+    (series_plan,) = plan.series
+    series = series_plan.series
+    less = replace(series, volumes=series.volumes[keep], encodings=series.encodings.take(keep))
+    return ParticipantPlan(plan.subject, (replace(series_plan, series=less, **sections),))
+
+
+def options(plan, *overrides):
+    return replace(load_options(None, overrides), kernel=plan.series[0].options.kernel)
+
+
+def one_of_each(plan):
+    return np.sort(plan.series[0].series.encodings.groups()[1])
+
+
+def test_the_example_is_feasible(plan):
+    check_feasible(plan)
+
+
+def test_noise_from_repeats_needs_repeats(plan):
+    alone = one_of_each(plan)
+    with pytest.raises(InputError, match="b0-repeats cannot tell.*Remedy: --noise residual"):
+        check_feasible(with_volumes(plan, alone, options=options(plan, "noise.method=b0-repeats")))
+    check_feasible(with_volumes(plan, alone, options=options(plan, "noise.method=residual")))
+
+
+def test_too_few_encodings_are_refused_before_anything_is_computed(plan):
+    two = one_of_each(plan)[:2]
+    with pytest.raises(InputError, match="fewer encodings than a fit needs.*2 different"):
+        check_feasible(with_volumes(plan, two))
+    three = one_of_each(plan)[[0, 1, -1]]
+    assert n_distinct(plan.series[0].series.encodings.take(three)) == 3
+    with pytest.raises(InputError, match="leaves no residual.*Remedy: --noise NUMBER"):
+        check_feasible(with_volumes(plan, three, options=options(plan, "noise.method=auto")))
+    check_feasible(with_volumes(plan, three, options=options(plan, "noise.method=0.1")))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nnls.regions.slow.t1=[1, 10]", "names the axis t1.*its axes are diffusivity, t2star"),
+        ("nnls.regions.slow.t2star=[1e6, 1e7]", "holds no bin of the grid.*the grid reaches"),
+    ],
+)
+def test_a_region_outside_the_grid_is_refused(plan, override, message):
+    keep = np.arange(len(plan.series[0].series.encodings))
+    with pytest.raises(InputError, match=message):
+        check_feasible(with_volumes(plan, keep, options=options(plan, override)))
