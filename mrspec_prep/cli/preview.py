@@ -14,6 +14,8 @@ from mrspec_prep.workflows.participant import estimated_mem_gb
 
 ASSUMED_SNR = 20.0
 SECONDS_PER_VOXEL_BIN = 4e-8  # one thread, voxelwise spectra; measured on the bundled examples
+SECONDS_PER_RESAMPLE_BIN = 5e-7
+SECONDS_PER_BOUNDED_BIN = 8e-6
 SECONDS_PER_VOXEL_CLUSTER = 4e-5  # EM over the default range of clusters
 MASKED = 0.3  # share of the field of view that a mask usually holds
 
@@ -46,16 +48,17 @@ def _describe_series(plan, resources):
         f"  workflow: {plan.workflow} ({plan.why})",
         f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins",
     ]
-    lines += [f"  at an assumed SNR of {ASSUMED_SNR:g}: {statement}" for statement in reading.statements]
+    lines += ["", f"  what this protocol can tell, at an assumed SNR of {ASSUMED_SNR:g}:"]
+    lines += [f"    - {statement}" for statement in reading.statements] + [""]
     lines += [
-        f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
+        f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}, "
+        f"{plan.options.noise.distribution}"
     ]
     voxels = f"{n_voxels} voxels of the mask" if plan.masks else f"some {n_voxels} voxels"
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
     lines += [f"  expected: about {time_and_space}, for {voxels}"]
-    lines += [
-        f"  outputs: sub-{series.subject}.html; {series.datatype}/: ROI, noise, spectra, regions, clusters, selection"
-    ]
+    outputs = "ROI, noise, spectra, regions, clusters, selection" + ", uncertainty" * plan.options.uncertainty.wanted
+    lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {outputs}"]
     return lines
 
 
@@ -75,9 +78,10 @@ def expected_cost(plan, n_voxels, resources):
     """Expected seconds and gigabytes of one series (rough; the run itself is the measure)."""
     threads = resources.omp_nthreads
     n_clusters = sum(plan.options.inspect.candidates)
-    seconds = (
-        15 + n_voxels * (plan.grid.n_bins * SECONDS_PER_VOXEL_BIN + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
-    )
+    uncertainty = plan.options.uncertainty
+    per_bin = SECONDS_PER_VOXEL_BIN + uncertainty.bootstrap * SECONDS_PER_RESAMPLE_BIN
+    per_bin += uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
+    seconds = 15 + n_voxels * (plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER) / threads
     return seconds, estimated_mem_gb(plan)
 
 
