@@ -137,20 +137,26 @@ def _checked_noise(noise_std, rule, n_voxels):
     return np.broadcast_to(noise.reshape(-1), (n_voxels,))
 
 
+def _whole_problem(reduced):
+    """The problem as the compiled code reads it: columns, Gram matrix, whether that is used."""
+    if reduced.n_bins > GRAM_BINS_PER_RANK * reduced.n_ranks:
+        return reduced.columns, np.zeros((0, 0)), False
+    with single_threaded_blas():
+        return reduced.columns, reduced.columns @ reduced.basis, True
+
+
 def _problems(reduced):
-    """The problem as the compiled code reads it, the coarse one for its start, and the bounds of log alpha."""
+    """The problem, the coarse one for its start where it is large, and the bounds of log alpha."""
     largest = reduced.singular_values[0] ** 2
     bounds = (np.log(BOUNDS[0] * largest), np.log(BOUNDS[1] * largest))
-    nothing = np.zeros((0, 0))
-    if reduced.n_bins <= GRAM_BINS_PER_RANK * reduced.n_ranks:
-        with single_threaded_blas():
-            gram = reduced.columns @ reduced.basis
-        return (reduced.columns, gram, True), (reduced.columns, nothing, False), bounds
+    problem = _whole_problem(reduced)
+    if problem[2]:
+        return problem, problem, bounds
     n_coarse = int(min(COARSE_COLUMNS, GRAM_BINS_PER_RANK * reduced.n_ranks))
     coarse, _ = coarse_columns(reduced, COARSE_ALPHA * largest, n_coarse, 0.0)
     with single_threaded_blas():
         coarse_gram = coarse @ coarse.T
-    return (reduced.columns, nothing, False), (coarse, coarse_gram, True), bounds
+    return problem, (coarse, coarse_gram, True), bounds
 
 
 def _rule_inputs(rule, n_voxels, outside, noise, reduced, chi2_factor):
@@ -236,7 +242,7 @@ def fit_with_own_alphas(compressed, outside, reduced, alphas, tolerance, starts=
 
     """
     n_voxels = len(compressed)
-    problem, _, _ = _problems(reduced)
+    problem = _whole_problem(reduced)
     duals = np.zeros_like(compressed) if starts is None else np.array(starts, dtype=float)
     gaps, steps = np.zeros(n_voxels), np.zeros(n_voxels, np.int64)
 

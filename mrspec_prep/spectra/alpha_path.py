@@ -157,31 +157,58 @@ def gram_point(columns, gram, signal, projected, alpha, passive, y, work, with_t
 
 
 @compiled
-def face(columns, alpha, z, hessian, rows):
-    """Lower triangle of H = alpha I + B_A B_A', A = {z > 0}; four columns at a time."""
+def face(columns, alpha, z, inside, outer, hessian, rows, signs):
+    """H = alpha I + B_A B_A', A = {z > 0}, in its lower triangle.
+
+    ``outer`` holds B_A B_A' for the bins ``inside``: columns that entered are added, those that left
+    taken away, four at a time.
+    """
     n_bins, n_ranks = columns.shape
-    for i in range(n_ranks):
-        for k in range(i + 1):
-            hessian[i, k] = 0.0
-        hessian[i, i] = alpha
     waiting = 0
     for j in range(n_bins):
-        if z[j] > 0.0:
+        positive = z[j] > 0.0
+        if positive != inside[j]:
+            inside[j] = positive
             rows[waiting] = j
+            signs[waiting] = 1.0 if positive else -1.0
             waiting += 1
             if waiting == 4:
                 a, b, c, d = columns[rows[0]], columns[rows[1]], columns[rows[2]], columns[rows[3]]
                 for i in range(n_ranks):
-                    ai, bi, ci, di = a[i], b[i], c[i], d[i]
+                    ai, bi, ci, di = signs[0] * a[i], signs[1] * b[i], signs[2] * c[i], signs[3] * d[i]
                     for k in range(i + 1):
-                        hessian[i, k] += ai * a[k] + bi * b[k] + ci * c[k] + di * d[k]
+                        outer[i, k] += ai * a[k] + bi * b[k] + ci * c[k] + di * d[k]
                 waiting = 0
     for w in range(waiting):
         a = columns[rows[w]]
         for i in range(n_ranks):
-            ai = a[i]
+            ai = signs[w] * a[i]
             for k in range(i + 1):
-                hessian[i, k] += ai * a[k]
+                outer[i, k] += ai * a[k]
+    for i in range(n_ranks):
+        for k in range(i + 1):
+            hessian[i, k] = outer[i, k]
+        hessian[i, i] += alpha
+
+
+@compiled
+def forget(work):
+    """Clear what ``face`` keeps, so that no voxel depends on the one before."""
+    inside, outer = work[4], work[5]
+    for j in range(inside.shape[0]):
+        inside[j] = False
+    for i in range(outer.shape[0]):
+        for k in range(outer.shape[1]):
+            outer[i, k] = 0.0
+
+
+@compiled
+def newton_work(n_bins, n_ranks):
+    """Arrays that Newton in the dual writes to."""
+    return (
+        np.empty(n_bins), np.empty(n_bins), np.empty(n_ranks), np.empty(n_ranks), np.zeros(n_bins, np.bool_),
+        np.zeros((n_ranks, n_ranks)), np.empty((n_ranks, n_ranks)), np.empty(4, np.int64), np.empty(4),
+    )  # fmt: skip
 
 
 @compiled
@@ -221,7 +248,7 @@ def dual_gap(columns, signal, outside, alpha, y, z, g):
 def warm_newton(columns, signal, outside, alpha, y, tolerance, max_steps, work):
     """Semismooth Newton in the dual from y, in place; returns the relative gap of what is left and the steps."""
     n_ranks = columns.shape[1]
-    z, zd, g, d, hessian, rows = work
+    z, zd, g, d, inside, outer, hessian, rows, signs = work
     best_y, best_gap, since_best, step = y.copy(), np.inf, 0, 0
     while True:
         products(columns, y, z)
@@ -232,7 +259,7 @@ def warm_newton(columns, signal, outside, alpha, y, tolerance, max_steps, work):
             best_y[:] = y
         if best_gap <= tolerance or step >= max_steps or since_best >= STALLED_STEPS:
             break
-        face(columns, alpha, z, hessian, rows)
+        face(columns, alpha, z, inside, outer, hessian, rows, signs)
         cholesky(hessian)
         for k in range(n_ranks):
             d[k] = -alpha * g[k]
@@ -253,7 +280,7 @@ def warm_newton(columns, signal, outside, alpha, y, tolerance, max_steps, work):
 def dual_point(columns, signal, outside, alpha, y, work, with_trace):
     """The same by Newton in the dual from y, in place. Without trace the slope may be that of a nearby face."""
     n_ranks = columns.shape[1]
-    z, _, g, d, hessian, rows = work
+    z, _, g, d, inside, outer, hessian, rows, signs = work
     _, steps = warm_newton(columns, signal, outside, alpha, y, PATH_TOLERANCE, PATH_STEPS, work)
     products(columns, y, z)
     eta = 0.0
@@ -261,7 +288,7 @@ def dual_point(columns, signal, outside, alpha, y, work, with_trace):
         if z[j] > 0.0:
             eta += z[j] * z[j]
     if with_trace or steps == 0:
-        face(columns, alpha, z, hessian, rows)
+        face(columns, alpha, z, inside, outer, hessian, rows, signs)
         cholesky(hessian)
     rho = 0.0
     for k in range(n_ranks):
@@ -307,12 +334,10 @@ def new_state(problem, signals, projected):
     n_bins, n_ranks = columns.shape
     passive = projected > 0.0
     duals = signals.copy()
-    n_small, n_large = (n_bins, 1) if is_small else (1, n_ranks)
+    n_small = n_bins if is_small else 1
     small_work = (np.empty(n_small, np.int64), np.empty(n_small, np.bool_), np.empty((n_small, n_small)),
                   np.empty(n_small), np.empty(n_small))  # fmt: skip
-    n_long = 1 if is_small else n_bins
-    large_work = (np.empty(n_long), np.empty(n_long), np.empty(n_ranks), np.empty(n_ranks),
-                  np.empty((n_large, n_large)), np.empty(4, np.int64))  # fmt: skip
+    large_work = newton_work(1, 1) if is_small else newton_work(n_bins, n_ranks)
     return passive, duals, small_work, large_work
 
 
@@ -325,14 +350,15 @@ def fit_each(problem, voxels, alphas, duals, are_warm, tolerance, max_steps, gap
     columns, gram, is_small = problem
     signals, projected, outside, _ = voxels
     n_bins, n_ranks = columns.shape
-    passive, _, small_work, large_work = new_state(problem, signals[:1], projected[:1])
-    z, largest = np.empty(n_bins), 0.0
+    passive, _, small_work, _ = new_state(problem, signals[:1], projected[:1])
+    work, largest = newton_work(n_bins, n_ranks), 0.0
+    z = work[0]
     for j in range(n_bins):
         for k in range(n_ranks):
             largest += columns[j, k] * columns[j, k]
-    work = (z, np.empty(n_bins), np.empty(n_ranks), np.empty(n_ranks), np.empty((n_ranks, n_ranks)), large_work[5])
     for v in range(signals.shape[0]):
         alpha, y, n_steps = alphas[v], duals[v], 0
+        forget(work)
         if not are_warm:
             for k in range(n_ranks):
                 y[k] = signals[v, k]

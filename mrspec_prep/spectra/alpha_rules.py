@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrspec_prep.spectra.active_set import active_set
-from mrspec_prep.spectra.alpha_path import evaluate, new_state, products
+from mrspec_prep.spectra.alpha_path import evaluate, forget, new_state, products
 from mrspec_prep.spectra.compiled import compiled
 
 CHI2, TARGET, GCV, LCURVE = 0, 1, 2, 3
@@ -127,8 +127,10 @@ def least_score(problem, voxels, state, rule, n_data, bounds, start, scanning):
             best, least, failed = u, value, 0
             keep(state[0], passive)
             keep(state[1], duals)
-        if failed == 2 or tried <= n_grid:
-            step = step * 0.5 if tried > n_grid else step
+        if tried <= n_grid:
+            failed = 0
+        elif failed == 2:
+            step *= 0.5
             failed = 0
         if tried >= n_grid:
             keep(passive, state[0])
@@ -197,6 +199,7 @@ def choose_each(problem, coarse, voxels, rule, targets, n_data, bounds, stop, al
     state = new_state(problem, signals[:1], projected[:1])
     for v in range(signals.shape[0]):
         one = (signals[v : v + 1], projected[v : v + 1], outside[v : v + 1], weights[v : v + 1])
+        forget(state[3])
         for j in range(projected.shape[1]):
             state[0][0, j] = projected[v, j] > 0.0
         for k in range(signals.shape[1]):
