@@ -26,7 +26,8 @@ def mrspec_prep(*words):
 def run_zebra(folder, *words):
     return mrspec_prep(
         ZEBRA, folder / "out", "participant", "-w", folder / "work", "-d", f"masks={ZEBRA / 'derivatives' / 'masks'}",
-        "--set", "kernel.points=[16,16]", "--set", "inspect.n_clusters=[2,5]", *words,
+        "--set", "kernel.points=[16,16]", "--set", "inspect.n_clusters=[2,5]", "--set", "inspect_map.n_components=3",
+        *words,
     )  # fmt: skip
 
 
@@ -87,6 +88,20 @@ def test_the_clusters_are_tissues(finished):
     np.add.at(table, (clusters[pure], tissues[pure].argmax(axis=1)), 1)
     purity = table.max(axis=1).sum() / table.sum()
     assert purity > 0.9, table
+
+
+def test_the_component_weights_follow_tissues(finished):
+    """At least two tissues have a component of their own; the weights of a voxel sum to one."""
+    folder, _ = finished
+    mask = nib.load(folder / "out/sub-01/dwi/sub-01_desc-roi_mask.nii.gz").get_fdata() > 0
+    names = [f"sub-01_model-inspectmap_param-component{j}_dwimap.nii.gz" for j in (1, 2, 3)]
+    weights = np.stack([nib.load(folder / "out/sub-01/dwi" / name).get_fdata()[mask] for name in names], axis=1)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+    tissues = nib.load(TRUTH / "sub-01_tissues.nii.gz").get_fdata()[mask]
+    present = tissues[:, tissues.mean(axis=0) > 0.05]
+    similar = np.corrcoef(weights.T, present.T)[:3, 3:]
+    assert sorted(similar.max(axis=0))[-2] > 0.8, similar
+    assert "Components and their weights" in (folder / "out/sub-01.html").read_text()
 
 
 def test_maps_keep_geometry_and_are_zero_outside(finished):
