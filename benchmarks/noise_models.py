@@ -27,6 +27,7 @@ from mrspec_prep.spectra import (
     mean_parameters,
     reduce_kernel,
     restore_polarity,
+    select_n_clusters,
 )
 from mrspec_prep.spectra.inspect_em import e_step, make_problem, state_from_responsibilities
 from mrspec_prep.spectra.rician import real_signals
@@ -125,6 +126,27 @@ def level_rows(n_voxels, seed):
         )  # fmt: skip
 
 
+def selection_rows(n_voxels, seed):
+    """Clusters that BIC picks of four, where sigma is estimated voxel by voxel."""
+    encodings = placenta()
+    grid = default_grid(("diffusivity", "t2star"), encodings, points=(20, 20))
+    kernel = reduce_kernel(kernel_matrix("adc-t2star", encodings, grid))
+    parameters = {"diffusivity": np.array([1.0, 1, 20, 20]), "t2star": np.array([50.0, 100, 50, 100])}
+    clean = simulate_signals("adc-t2star", encodings, parameters)
+    clean = np.repeat(clean / clean.max(axis=1, keepdims=True), n_voxels // 4, axis=0)
+    for degrees in (2, 5, 20):
+        picked = {"gaussian": [], "student-t": []}
+        for repeat in range(4):
+            rng = np.random.default_rng([seed, repeat])
+            signals = add_noise(clean, 0.05, rng)
+            sigma = 0.05 * np.sqrt(rng.chisquare(degrees, len(clean)) / degrees)
+            for name, numbers in picked.items():
+                law = NoiseModel(name, degrees_of_freedom=float(degrees))
+                numbers.append(select_n_clusters(signals, kernel, sigma, range(2, 8), seed=seed, noise=law).best)
+        for name, numbers in picked.items():
+            yield f"{degrees}", name, " ".join(map(str, numbers))
+
+
 def cost_rows(n_voxels, seed):
     """Processor seconds of one E-step per 1e5 voxels, eight clusters, one thread."""
     encodings = placenta()
@@ -152,6 +174,7 @@ TABLES = {
     "bias": (bias_rows, "noise\tSNR\tT2*\tfit\tmean bias [sigma]\tRMSE [sigma]\tT2* found\tD found (2)"),
     "inversion": (inversion_rows, "kernel\tTR\tSNR\tfit\tRMSE [sigma]\tfraction RMSE\tfraction bias\twrong signs"),
     "level": (level_rows, "noise\tSNR of reference\tscatter as it is\tchannel level\tspread"),
+    "selection": (selection_rows, "degrees of freedom of sigma\tlikelihood\tclusters picked of 4, range 2-7"),
     "cost": (cost_rows, "noise\tscale\tseconds per E-step and 1e5 voxels"),
 }
 

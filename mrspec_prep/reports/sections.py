@@ -41,6 +41,7 @@ SHORT = {
 }
 CHECKS = ("residual", "gap")  # parameters that have a section of their own
 STRIP_SLICES = 4
+ENOUGH_DEGREES = 15  # of the noise level, above which the Gaussian count of clusters holds (benchmarks.noise_models)
 
 
 class Pen:
@@ -282,12 +283,22 @@ def _selection(series, words, pen):
     if len(table["n_clusters"]) > 1:
         figure = selection_figure(table, chosen, criterion)
         yield pen.figure(figure, "selection", words["captions"]["selection"])
+        if _noise_is_vague(series):
+            degrees = number(series.noise.metadata["DegreesOfFreedom"])
+            yield {"kind": "paragraph", "text": words["captions"]["vague_noise"].format(degrees=degrees)}
     titles = {"n_clusters": "clusters", "log_likelihood": "log-likelihood", "n_parameters": "parameters", "bic": "BIC",
               "aic": "AIC", "held_out": "held-out", "stability": "stability", "n_steps": "steps",
               "converged": "converged"}  # fmt: skip
     shown = [name for name in titles if name in table]
     rows = [[_entry_of_table(name, table[name][row]) for name in shown] for row in range(len(table["n_clusters"]))]
     yield table_block([titles[name] for name in shown], rows)
+
+
+def _noise_is_vague(series):
+    """Whether the noise level rests on so few repeats that its error passes for clusters, and nothing allows for it."""
+    about = series.noise.metadata if series.noise else {}
+    degrees, shared = about.get("DegreesOfFreedom"), about.get("NoiseDistribution", "gaussian") != "gaussian"
+    return degrees is not None and degrees < ENOUGH_DEGREES and not shared
 
 
 def _parameters(series, words, pen):

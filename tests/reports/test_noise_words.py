@@ -1,0 +1,65 @@
+"""What the report says of the noise model."""
+
+import tomllib
+from types import SimpleNamespace
+
+import pytest
+
+from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.methods import compose, methods_facts
+from mrspec_prep.reports.sections import Pen, _noise_is_vague, series_sections
+
+LAWS = {
+    "rician": {"noise": {"NoiseDistribution": "rician"}, "words": "magnitudes with Rician noise"},
+    "nc-chi": {"noise": {"NoiseDistribution": "nc-chi", "NoiseCoils": 8}, "words": "sums of squares of 8 channels"},
+    "student-t": {"noise": {"NoiseDistribution": "student-t"}, "words": "Student-t likelihood"},
+}
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tomllib.loads(data_text("report.toml"))
+
+
+@pytest.fixture
+def series(participant):
+    return collect_series(participant(shape=(14, 16, 1)), "01")[0]
+
+
+@pytest.mark.parametrize("law", [None, *LAWS])
+def test_methods_name_the_noise_that_was_assumed_and_no_other(series, words, law):
+    series.noise.metadata.update(LAWS[law]["noise"] if law else {})
+    text = compose(methods_facts(series, words), words)
+    for name, facts in LAWS.items():
+        assert (facts["words"] in text) == (name == law)
+    assert ("majorise-minimise" in text) == (law in ("rician", "nc-chi"))
+
+
+@pytest.mark.parametrize(("law", "said"), [("gaussian", "was restored voxel by voxel"), ("rician", "was latent")])
+def test_the_sign_of_inversion_recovery_is_told_as_it_was_found(series, words, law, said):
+    series.acquisition.update(Polarity="magnitude", NoiseDistribution=law)
+    text = compose(methods_facts(series, words), words)
+    assert [phrase in text for phrase in ("was restored voxel by voxel", "was latent")].count(True) == 1
+    assert said in text
+
+
+def test_a_vague_noise_level_is_said_where_clusters_are_counted(series, words, tmp_path):
+    sections = series_sections(series, words, Pen(tmp_path, "01", "dwi"), crashed=False)
+    (selection,) = (section for section in sections if section.id.endswith("selection"))
+    texts = [block["text"] for block in selection.blocks if block["kind"] == "paragraph"]
+    assert any("5 degrees of freedom only" in text and "student-t" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "vague"),
+    [
+        ({"DegreesOfFreedom": 5}, True),
+        ({"DegreesOfFreedom": 5, "NoiseDistribution": "gaussian"}, True),
+        ({"DegreesOfFreedom": 5, "NoiseDistribution": "student-t"}, False),
+        ({"DegreesOfFreedom": 300, "NoiseDistribution": "gaussian"}, False),
+        ({"DegreesOfFreedom": None}, False),
+    ],
+)
+def test_only_few_degrees_of_freedom_of_gaussian_noise_are_vague(metadata, vague):
+    assert _noise_is_vague(SimpleNamespace(noise=SimpleNamespace(metadata=metadata))) == vague
