@@ -59,6 +59,7 @@ class FitInspectMap(SimpleInterface):
             Path(runtime.cwd) / "fit.npz",
             weights=fit.weights.astype(np.float32),
             spectra=fit.spectra,
+            residual=fit.residual.astype(np.float32),
             alternatives=fit.uniqueness.spectra,
             weight_spread=fit.weight_spread,
             signal_spread=fit.uniqueness.signal_spread,
@@ -101,6 +102,7 @@ class SaveInspectMap(SaveDerivatives):
             component = f"component{j + 1}"
             more = about | {"Component": component, "WeightSpread": float(fit["weight_spread"][j])}
             self._map(weights, "component", model="inspectmap", param=component, metadata=more)
+        self._map(fit["residual"], "mixture", model="inspectmap", param="residual", metadata=about)
         grid = grid_of(self.series, self.inputs.kernel)
         path = self._path("spectra", ".h5", model=kernel, desc="inspectmap")
         peaks = [find_peaks(spectrum, grid) for spectrum in fit["spectra"]]

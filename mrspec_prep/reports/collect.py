@@ -40,6 +40,7 @@ class SeriesResults:
     cluster_spectra: ClusterSpectra | None = None
     components: dict = field(default_factory=dict)  #: component1, ... -> MapFile of its weights
     component_spectra: ClusterSpectra | None = None
+    mixture_residual: MapFile | None = None
     selection: dict = field(default_factory=dict)  #: table
     selection_facts: dict = field(default_factory=dict)  #: its sidecar
     unreadable: list = field(default_factory=list)  #: (file name, what is wrong)
@@ -208,6 +209,8 @@ def _take_map(series, found, entities):
     elif desc in UNCERTAINTIES:
         name = entities.get("param") if found.key == "fraction" else found.key
         series.uncertainty.setdefault(desc.removeprefix("nnls"), {})[name] = found
+    elif found.key == "mixture":
+        series.mixture_residual = found
     elif found.key == "component":
         series.components[entities.get("param") or found.metadata.get("Component", "component")] = found
     elif found.key == "fraction":

@@ -1,7 +1,7 @@
 """Section of the report on continuous InSpect: component spectra, their weights, and whether they are unique."""
 
-from mrspec_prep.bids.catalogue import axis_entry, cluster_color
-from mrspec_prep.reports.figures import strips_figure
+from mrspec_prep.bids.catalogue import axis_entry, cluster_color, map_entry
+from mrspec_prep.reports.figures import map_figure, strips_figure
 from mrspec_prep.reports.html import table_block
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.spectrum_figures import spectra_figure
@@ -55,6 +55,11 @@ def component_blocks(series, words, pen):
         yield pen.figure(
             strips_figure(volumes, roi, view, titles, colors, "gray", "weight"), "component_weights", caption
         )
+    left = series.mixture_residual
+    if left is not None and left.data.shape[:3] == roi.shape:
+        entry = map_entry("mixture")
+        figure = map_figure(left.data, roi, choose_view(roi, series.roi.affine), entry)
+        yield pen.figure(figure, "mixture", captions["residual"].format(description=entry["description"]))
 
 
 def _in_order(components):

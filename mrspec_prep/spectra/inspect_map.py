@@ -28,6 +28,9 @@ class InspectMapResult:
         of the signal there; with ``fixed`` in signal units.
     scale : (n_voxels,) array
         With ``scale="profiled"`` the signal of the strongest volume [signal units], else ones.
+    residual : (n_voxels,) array
+        What the mixture leaves in the kernel's range, over its expectation from the noise: 1 where
+        components and noise explain the signal.
     objective : float
         1/2 sum ||residual||2/sigma2 + alpha/2 sum ||F||2 (+ the prior of a free scale), in the
         kernel's range [nats].
@@ -47,6 +50,7 @@ class InspectMapResult:
     weights: np.ndarray
     spectra: np.ndarray
     scale: np.ndarray
+    residual: np.ndarray
     objective: float
     log_likelihood: float
     trace: np.ndarray
@@ -167,17 +171,20 @@ def _finish(problem, state, trace, converged, found):
     found = replace(
         found, spectra=found.spectra[:, order], **{name: getattr(found, name)[order] for name in by_component}
     )
-    residual = problem.signals - state.weights @ state.means
-    explained = (problem.signals**2).sum(axis=1) - (residual**2).sum(axis=1)
+    left_over = ((problem.signals - state.weights @ state.means) ** 2).sum(axis=1)
+    explained = (problem.signals**2).sum(axis=1) - left_over
+    freedom = problem.reduced.n_ranks - len(order) + (problem.scale_variance == 0)
+    residual = np.sqrt(left_over / problem.variances / max(freedom, 1))
     return InspectMapResult(
         weights=weights[:, order],
         spectra=spectra[order],
         scale=scales * problem.units,
+        residual=residual,
         objective=float(trace[-1]),
         log_likelihood=float((problem.constant + 0.5 * explained / problem.variances).sum()),
         trace=trace,
         n_steps=len(trace) - 1,
         converged=converged,
         uniqueness=found,
-        statements=in_words(found, converged),
+        statements=in_words(found, float(np.median(residual)), converged),
     )

@@ -15,6 +15,7 @@ from mrspec_prep.spectra.map_descent import fit_weights, solve_component
 
 CONFIDENCE = 0.95  # of the likelihood ratio below which two solutions count as equal
 AMBIGUOUS = 0.02  # RMS difference of weights between equal solutions from which the components count as not unique
+RESIDUAL_HIGH = 1.15  # over its expectation: from here the number of components is in doubt
 LARGEST_MIXING = 0.5
 HALVINGS = 7
 
@@ -154,8 +155,21 @@ def mixing_tests(problem, state, ceiling, weights):
     return spread, spectra
 
 
-def in_words(uniqueness, converged):
-    """Plain sentences for the report; components in the order they are given."""
+def in_words(uniqueness, residual, converged):
+    """Plain sentences for the report; components in the order they are given.
+
+    Parameters
+    ----------
+    uniqueness : Uniqueness
+    residual : float
+        Median over the voxels, relative to the noise.
+    converged : bool
+
+    Returns
+    -------
+    tuple of str
+
+    """
     n_starts, n_equal = len(uniqueness.equivalent), int(uniqueness.equivalent.sum())
     spread = np.maximum(uniqueness.weight_spread, uniqueness.mixing_spread)
     worst = int(spread.argmax())
@@ -178,6 +192,13 @@ def in_words(uniqueness, converged):
         said.append(f"{n_equal} of {n_starts} starts reached the best fit.")
         if n_equal == 1 and n_starts > 1:
             said.append("A better one may exist: raise inspect_map.n_starts.")
+    if residual > RESIDUAL_HIGH:
+        said.append(
+            f"The mixture leaves a residual of {residual:.2f} times the noise (median): the voxels hold more than "
+            f"{len(spread)} component{'s' if len(spread) > 1 else ''}, artefacts, or the noise level is set too low."
+        )
+    else:
+        said.append(f"The mixture leaves a residual of {residual:.2f} times the noise (median).")
     if not converged:
         said.append("The descent had not settled after the steps allowed: raise inspect_map.max_steps.")
     return tuple(said)

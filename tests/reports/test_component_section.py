@@ -37,6 +37,8 @@ def add_components(out, encodings, unique):
         name = f"component{j + 1}"
         target = path("dwimap", ".nii.gz", model="inspectmap", param=name)
         write_map(target, weights, roi, roi_file, key="component", metadata=about | {"Component": name})
+    target = path("dwimap", ".nii.gz", model="inspectmap", param="residual")
+    write_map(target, 1 + 0.1 * first, roi, roi_file, key="mixture", metadata=about)
     grid = default_grid(("diffusivity", "t2star"), encodings, points=(12, 12))
     spectra = np.zeros((2, 144))
     spectra[0, 30] = spectra[1, 100] = 2.0
@@ -66,7 +68,7 @@ def test_section_holds_spectra_weights_and_what_is_not_known(mixed):
     out, _ = mixed
     page = build_subject_report(out, "01").read_text()
     assert f"<h2>{TITLE}</h2>" in page and SAID in page
-    for figure in ("components", "component_weights"):
+    for figure in ("components", "component_weights", "mixture"):
         assert (out / f"sub-01/figures/sub-01_dwi_{figure}.svg").is_file()
     assert "50 to 70 ms" in page and "0.200" in page
 

@@ -65,6 +65,13 @@ def test_likelihood_is_that_of_the_full_signals(tissues, fit):
 def test_residual_is_at_the_noise_level(tissues, fit):
     residual = tissues.signals - fit.weights @ fit.spectra @ tissues.kernel.T
     assert 0.97 < residual.std() / tissues.noise_std < 1.01
+    assert 0.95 < np.median(fit.residual) < 1.05
+
+
+def test_too_few_components_are_said(tissues):
+    found = fit_inspect_map(tissues.signals, tissues.kernel, tissues.noise_std, 2, n_starts=1)
+    assert np.median(found.residual) > 1.3
+    assert any("more than 2 components" in sentence for sentence in found.statements)
 
 
 @pytest.mark.parametrize("concentration", [8.0])
