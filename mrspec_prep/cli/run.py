@@ -33,7 +33,8 @@ from mrspec_prep.cli.preview import describe_plan, write_preview
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.options import OptionsError
-from mrspec_prep.reports.subject import build_subject_report
+from mrspec_prep.reports.collect import collect_crashes
+from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
 from mrspec_prep.workflows.execution import (
     Failure,
@@ -141,7 +142,7 @@ def _run(args, bids_dir, out_dir, run_id):
     settings = run_settings(args)
     subjects = select_participants(bids_dir, settings.participant_label, not args.skip_bids_validation)
     if args.reports_only or args.boilerplate_only:
-        return _reports_only(out_dir, subjects)
+        return rebuild(out_dir, subjects, bool(settings.participant_label), args.boilerplate_only)
     settings = replace(settings, participant_label=subjects)
     plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation)
     for subject, error in refused.items():
@@ -276,9 +277,42 @@ def _report_of_failure(out_dir, subject):
     return []
 
 
-def _reports_only(out_dir, subjects):
-    for subject in subjects:
+def rebuild(out_dir, subjects, named, boilerplate_only=False):
+    """Write reports, or the methods text alone, again from what is finished.
+
+    Parameters
+    ----------
+    out_dir : Path
+    subjects : list of str
+    named : bool
+        Whether the user named them; otherwise those without results are passed over.
+    boilerplate_only : bool
+
+    Raises
+    ------
+    InputError
+        Nothing is finished, or not for a participant that was named.
+
+    """
+    folders = {subject: out_dir / f"sub-{subject}" for subject in subjects}
+    empty = [s for s in subjects if not any(folders[s].glob("**/dwi/*")) and not any(folders[s].glob("**/anat/*"))]
+    if empty and (named or len(empty) == len(subjects)):
+        raise InputError(
+            f"nothing is finished for {', '.join(f'sub-{subject}' for subject in empty)}",
+            file=out_dir,
+            remedy="run without --reports-only and --boilerplate-only first",
+        )
+    failed = []
+    for subject in [s for s in subjects if s not in empty]:
+        if boilerplate_only:
+            LOGGER.info("Methods text: %s", build_boilerplate(out_dir, subject))
+            continue
         LOGGER.info("Report: %s", build_subject_report(out_dir, subject))
+        failed += [f"sub-{subject}"] * bool(collect_crashes(out_dir, subject))
+    if failed:
+        LOGGER.error("FAILED: %s, in the run that the report is about", ", ".join(failed))
+        return EXIT_FAILED
+    LOGGER.info("Finished without errors: %d participant(s)", len(subjects) - len(empty))
     return EXIT_OK
 
 

@@ -55,9 +55,35 @@ def build_subject_report(out_dir, subject):
         groups.append(Group("participant", "Whole participant", (troubles,)))
     page = Page(f"Participant {subject}", _subtitle(found), tuple(groups))
     _remove_stale(out_dir / f"sub-{subject}" / "figures", written)
+    _write_methods(out_dir, subject, found, words)
+    return write_atomically(out_dir / f"sub-{subject}.html", render(page))
+
+
+def build_boilerplate(out_dir, subject):
+    """Write the methods text and references of what is finished, and nothing else.
+
+    Parameters
+    ----------
+    out_dir : path
+        Derivative dataset.
+    subject : str
+        Label with or without ``sub-``.
+
+    Returns
+    -------
+    Path
+        Of ``logs/CITATION.md``; ``.bib`` and ``.html`` lie beside it.
+
+    """
+    out_dir, subject = Path(out_dir), str(subject).removeprefix("sub-")
+    words = tomllib.loads(data_text("report.toml"))
+    _write_methods(out_dir, subject, collect_series(out_dir, subject), words)
+    return out_dir / "logs" / "CITATION.md"
+
+
+def _write_methods(out_dir, subject, found, words):
     texts = [compose(methods_facts(series, words), words, own=False) for series in found]
     write_citations(out_dir, subject, texts)
-    return write_atomically(out_dir / f"sub-{subject}.html", render(page))
 
 
 def _subtitle(found):

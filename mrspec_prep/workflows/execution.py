@@ -82,7 +82,7 @@ def resources_used(workflow):
 
     """
     columns = {"step": [], "mem_peak_gb": [], "mem_reserved_gb": [], "seconds": []}
-    for node in workflow._get_all_nodes():
+    for node in _nodes_as_run(workflow):
         results = Path(node.output_dir()) / f"result_{node.name}.pklz"
         runtime = getattr(node.result, "runtime", None) if results.is_file() else None
         peak = getattr(runtime, "mem_peak_gb", None)
@@ -103,11 +103,22 @@ def derivatives_of(workflow, participant_workflow):
 
     """
     written = set()
-    for node in workflow._get_all_nodes():
+    for node in _nodes_as_run(workflow):
         if participant_workflow in node.fullname.split(".") and node.name.startswith("save"):
             for path in map(Path, node.result.outputs.out_files):
                 written |= set(path.parent.glob(path.name.partition(".")[0] + ".*"))
     return written
+
+
+def _nodes_as_run(workflow):
+    """Nodes with their place in the whole graph and below the work directory.
+
+    The nodes of nested workflows know neither until the graph is flattened, which Nipype does on a copy.
+    """
+    nodes = workflow._create_flat_graph().nodes()
+    for node in nodes:
+        node.base_dir = workflow.base_dir
+    return list(nodes)
 
 
 def failures_of(subject, log_dir):
