@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.spectra.gram import gram_start_block
+from mrspec_prep.spectra.levels import coarse_basis
 from mrspec_prep.spectra.likelihoods import (
     bessel_ratio,
     expected_magnitude,
     log_bessel,
     magnitude_variance,
 )
-from mrspec_prep.spectra.nnls import fit_nnls, refine
+from mrspec_prep.spectra.nnls import MAX_CHANGES, START_TOLERANCE, fit_nnls, refine
 from mrspec_prep.spectra.reduction import check_signals, reduce_kernel
 
 ROUNDS = 30
@@ -65,7 +67,8 @@ def real_signals(signals, kernel, noise_std, model, alpha=0.01, n_rounds=ROUNDS,
     alpha : float
         Weight of ||f||2, as in ``fit_nnls``.
     n_rounds : int
-        At most; a voxel stops when no fitted signal changes by more than 1e-3 sigma.
+        At most, on merged bins and again on all; a voxel stops when no fitted signal changes by
+        more than 1e-3 sigma.
     n_threads : int, optional
 
     Returns
@@ -93,60 +96,70 @@ def real_signals(signals, kernel, noise_std, model, alpha=0.01, n_rounds=ROUNDS,
         np.zeros(len(signals), np.int64), np.full(len(signals), np.inf),
     )  # fmt: skip
 
-    def work(start, stop):
-        part = slice(start, stop)
-        _fill_block(signals[part], reduced, sigma[part], model.n_coils, alpha, n_rounds, out, part)
-
     with single_threaded_blas():
+        coarse = coarse_basis(reduced, alpha) if alpha > 0 else None
+
+        def work(start, stop):
+            part = slice(start, stop)
+            fits = _Fits(reduced, coarse, float(alpha), stop - start)
+            _fill_block(signals[part], fits, sigma[part, None], model.n_coils, n_rounds, out, part)
+
         for_blocks(len(signals), BLOCK, work, n_threads)
     return out
 
 
-def _fill_block(signals, reduced, sigma, n_coils, alpha, n_rounds, out, part):
-    """All rounds of some voxels."""
+def _fill_block(signals, fits, sigma, n_coils, n_rounds, out, part):
+    """All rounds of some voxels: on merged bins first where that is faster, then on the whole kernel."""
     magnitudes = np.abs(np.asarray(signals, dtype=float))
-    targets = np.array(signals, dtype=float)
-    fit = _Fit(reduced, alpha, len(signals))
-    fitted = fit(targets, np.arange(len(signals)))
-    todo = np.arange(len(signals))
+    everyone = np.arange(len(signals))
     rounds, change = out.n_rounds[part], out.change[part]
-    for _ in range(n_rounds):
-        targets[todo] = expected_real(magnitudes[todo], fitted[todo], sigma[todo, None], n_coils)
-        new = fit(targets[todo], todo)
-        change[todo] = np.abs(new - fitted[todo]).max(axis=1) / sigma[todo]
-        rounds[todo] += 1
-        fitted[todo] = new
-        todo = todo[change[todo] > ENOUGH]
-        if not len(todo):
-            break
-    out.signals[part] = expected_real(magnitudes, fitted, sigma[:, None], n_coils)
-    out.standardised[part] = standardised_signals(magnitudes, fitted, sigma[:, None], n_coils)
+    fitted = None
+    for fit in fits.stages:
+        start = signals if fitted is None else expected_real(magnitudes, fitted, sigma, n_coils)
+        fitted, todo = fit(np.asarray(start, dtype=float), everyone), everyone
+        for _ in range(n_rounds):
+            targets = expected_real(magnitudes[todo], fitted[todo], sigma[todo], n_coils)
+            new = fit(targets, todo)
+            change[todo] = np.abs(new - fitted[todo]).max(axis=1) / sigma[todo, 0]
+            rounds[todo] += 1
+            fitted[todo] = new
+            todo = todo[change[todo] > ENOUGH]
+            if not len(todo):
+                break
+    out.signals[part] = expected_real(magnitudes, fitted, sigma, n_coils)
+    out.standardised[part] = standardised_signals(magnitudes, fitted, sigma, n_coils)
 
 
-class _Fit:
-    """Regularised fits of a block of voxels, each started from the voxel's last one."""
+class _Fits:
+    """Regularised fits of a block of voxels; each gives the fitted signals K f = P (P's - y), y the dual."""
 
-    def __init__(self, reduced, alpha, n_voxels):
-        self.reduced, self.alpha = reduced, float(alpha)
+    def __init__(self, reduced, coarse, alpha, n_voxels):
+        self.reduced, self.coarse, self.alpha = reduced, coarse, alpha
         self.dual = np.zeros((n_voxels, reduced.n_ranks))
-        self.started = False
+        self.stages = (self.without_penalty,) if coarse is None else (self.on_merged_bins, self.on_all_bins)
 
-    def __call__(self, targets, which):
-        """Fitted signals K f of the voxels ``which``."""
-        reduced = self.reduced
-        if not self.started or self.alpha == 0:
-            result = fit_nnls(targets, reduced, self.alpha, INNER_TOLERANCE, n_threads=1)
-            self.started = True
-            if result.dual is None:
-                return result.predict(reduced.projection @ reduced.basis)
-            self.dual[which] = result.dual
-        else:
-            compressed, outside = reduced.compress(targets)
-            dual, gap, steps = self.dual[which], np.empty(len(which)), np.zeros(len(which), np.int64)
-            refine(reduced, compressed, outside, self.alpha, INNER_TOLERANCE, dual, gap, steps)
-            self.dual[which] = dual
-        spectra = np.maximum(self.dual[which] @ reduced.basis, 0) / self.alpha
-        return spectra @ reduced.columns @ reduced.projection.T
+    def without_penalty(self, targets, which):
+        """Solve alpha = 0."""
+        result = fit_nnls(targets, self.reduced, 0.0, INNER_TOLERANCE, n_threads=1)
+        return result.predict(self.reduced.projection @ self.reduced.basis)
+
+    def on_merged_bins(self, targets, which):
+        """Solve the coarse problem, which takes microseconds per voxel."""
+        compressed, dual = targets @ self.reduced.projection, np.empty((len(which), self.reduced.n_ranks))
+        gram_start_block(
+            self.coarse.gram, self.coarse.columns, self.coarse.n_leading, compressed, self.alpha, START_TOLERANCE,
+            MAX_CHANGES, dual,
+        )  # fmt: skip
+        self.dual[which] = dual
+        return (compressed - dual) @ self.reduced.projection.T
+
+    def on_all_bins(self, targets, which):
+        """Refine each voxel's last dual point."""
+        compressed, outside = self.reduced.compress(targets)
+        dual, gap, steps = self.dual[which], np.empty(len(which)), np.zeros(len(which), np.int64)
+        refine(self.reduced, compressed, outside, self.alpha, INNER_TOLERANCE, dual, gap, steps)
+        self.dual[which] = dual
+        return (compressed - dual) @ self.reduced.projection.T
 
 
 def expected_real(magnitudes, fitted, noise_std, n_coils=1):

@@ -83,7 +83,7 @@ def test_strong_signals_are_left_alone():
     real = real_signals(magnitudes, kernel, 1e-6, MODELS[0], ALPHA)
     np.testing.assert_allclose(real.signals, magnitudes, rtol=1e-6)
     np.testing.assert_allclose(real.standardised, magnitudes, rtol=1e-6)
-    assert (real.n_rounds == 1).all()
+    assert (real.n_rounds <= 2).all()
 
 
 def test_standardised_signals_scatter_by_sigma_even_in_the_dark():
