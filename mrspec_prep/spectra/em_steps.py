@@ -9,6 +9,8 @@ import numpy as np
 
 from mrspec_prep.spectra.compiled import compiled
 
+NEGLIGIBLE = 60.0  # nats below the best cluster at which a responsibility is lost to rounding
+
 
 @compiled
 def scaled_fit(product, norm, variance, scale_variance):
@@ -25,20 +27,17 @@ def scaled_fit(product, norm, variance, scale_variance):
 
 
 @compiled
-def voxel_responsibilities(signal, variance, log_probs, means, norms, scale_variance, w, first, second):
-    """Fill responsibilities (Eq. 11) and scale moments of one voxel; returns its log mixture gain."""
-    n_clusters, n_ranks = means.shape
+def voxel_responsibilities(products, variance, log_probs, norms, scale_variance, w, first, second):
+    """Fill responsibilities (Eq. 11) and scale moments of one voxel from s'a_m; returns its log mixture gain."""
+    n_clusters = norms.shape[0]
     top = -np.inf
     for m in range(n_clusters):
-        product = 0.0
-        for k in range(n_ranks):
-            product += signal[k] * means[m, k]
-        gain, first[m], second[m] = scaled_fit(product, norms[m], variance, scale_variance)
+        gain, first[m], second[m] = scaled_fit(products[m], norms[m], variance, scale_variance)
         w[m] = log_probs[m] + gain
         top = max(top, w[m])
     total = 0.0
     for m in range(n_clusters):
-        w[m] = np.exp(w[m] - top)
+        w[m] = np.exp(w[m] - top) if w[m] > top - NEGLIGIBLE else 0.0
         total += w[m]
     for m in range(n_clusters):
         w[m] /= total
@@ -46,12 +45,12 @@ def voxel_responsibilities(signal, variance, log_probs, means, norms, scale_vari
 
 
 @compiled
-def e_step_block(signals, variances, log_probs, means, norms, scale_variance, weighted, moments, weights, sums):
-    """Sums of one block of voxels; returns the log mixture gains' sum.
+def e_step_block(signals, products, variances, log_probs, norms, scale_variance, weighted, moments, weights, sums):
+    """Sums of one block of voxels, products s'a_m given; returns the log mixture gains' sum.
 
     moments: sum w, sum w a, sum w a2; weights: sum w a2 [/s2]; sums: sum w a s [/s2].
     """
-    n_clusters, n_ranks = means.shape
+    n_clusters, n_ranks = sums.shape
     w, first, second = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
     moments[:] = 0.0
     weights[:] = 0.0
@@ -59,31 +58,30 @@ def e_step_block(signals, variances, log_probs, means, norms, scale_variance, we
     gain = 0.0
     for n in range(signals.shape[0]):
         gain += voxel_responsibilities(
-            signals[n], variances[n], log_probs, means, norms, scale_variance, w, first, second
+            products[n], variances[n], log_probs, norms, scale_variance, w, first, second
         )
         inverse = 1.0 / variances[n] if weighted else 1.0
         for m in range(n_clusters):
+            if w[m] == 0.0:
+                continue
             moments[0, m] += w[m]
             moments[1, m] += w[m] * first[m]
             moments[2, m] += w[m] * second[m]
             weights[m] += w[m] * second[m] * inverse
             share = w[m] * first[m] * inverse
-            if share != 0.0:
-                for k in range(n_ranks):
-                    sums[m, k] += share * signals[n, k]
+            for k in range(n_ranks):
+                sums[m, k] += share * signals[n, k]
     return gain
 
 
 @compiled
-def responsibilities_block(
-    signals, variances, log_probs, means, norms, scale_variance, totals, responsibilities, scales
-):
-    """Responsibilities of one block and the expected scale times the clusters' totals."""
-    n_clusters = means.shape[0]
+def responsibilities_block(products, variances, log_probs, norms, scale_variance, totals, responsibilities, scales):
+    """Responsibilities of one block, products s'a_m given, and the expected scale times the clusters' totals."""
+    n_clusters = norms.shape[0]
     first, second = np.empty(n_clusters), np.empty(n_clusters)
-    for n in range(signals.shape[0]):
+    for n in range(products.shape[0]):
         w = responsibilities[n]
-        voxel_responsibilities(signals[n], variances[n], log_probs, means, norms, scale_variance, w, first, second)
+        voxel_responsibilities(products[n], variances[n], log_probs, norms, scale_variance, w, first, second)
         scales[n] = 0.0
         for m in range(n_clusters):
             scales[n] += w[m] * first[m] * totals[m]

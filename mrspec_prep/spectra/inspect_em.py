@@ -13,7 +13,7 @@ from mrspec_prep.spectra.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales
 from mrspec_prep.spectra.squarem import Extrapolation
 from mrspec_prep.spectra.starts import partition_stability, spread_seeds, start_problem
 
-BLOCK = 4096  # voxels per partial sum
+BLOCK = 1024  # voxels per partial sum
 START_STEPS = 8
 START_TOLERANCE = 1e-4  # nats per voxel: short runs end, and count as equal
 AGREEING_STARTS = 5
@@ -261,12 +261,14 @@ def e_step(problem, state):
     n_blocks = -(-n_voxels // BLOCK)
     moments, weights = np.empty((n_blocks, 3, n_clusters)), np.empty((n_blocks, n_clusters))
     sums = np.empty((n_blocks, n_clusters, n_ranks))
+    means = np.ascontiguousarray(state.means.T)
 
     def work(start, stop):
         block = start // BLOCK
+        signals = problem.signals[start:stop]
         return e_step_block(
-            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
-            problem.scale_variance, problem.mode == "exact", moments[block], weights[block], sums[block],
+            signals, signals @ means, problem.variances[start:stop], log_probs, state.norms, problem.scale_variance,
+            problem.mode == "exact", moments[block], weights[block], sums[block],
         )  # fmt: skip
 
     gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
@@ -414,10 +416,11 @@ def _responsibilities(problem, state, totals):
     if problem.noise is not None:
         return noise_responsibilities(problem, state, log_probs, totals)
     responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
+    means = np.ascontiguousarray(state.means.T)
 
     def work(start, stop):
         responsibilities_block(
-            problem.signals[start:stop], problem.variances[start:stop], log_probs, state.means, state.norms,
+            problem.signals[start:stop] @ means, problem.variances[start:stop], log_probs, state.norms,
             problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
         )  # fmt: skip
 

@@ -20,7 +20,8 @@ MAX_CHANGES = 5000
 MULTIPLIER_TOLERANCE = 1e-11
 LEADING_SHARE = 1e-3  # squared singular values below this share of alpha act like zero in a Newton step
 WARM_NEWTON_ALPHA = 1e-8  # alpha over the largest squared singular value from which a warm Newton beats the active set
-WARM_TOLERANCE = 1e-12
+WARM_TOLERANCE = 1e-20
+ACCEPTED_GAP = 1e-10  # of a warm Newton that rounding stopped short; else the active set takes over
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +237,7 @@ def solve_one(reduced, target, alpha, spectrum, dual):
     if alpha >= WARM_NEWTON_ALPHA * reduced.singular_values[0] ** 2:
         gap = np.empty(1)
         refine(reduced, target[None], nowhere, alpha, WARM_TOLERANCE, dual[None], gap, np.zeros(1, np.int64))
-        if gap[0] <= 100 * WARM_TOLERANCE:
+        if gap[0] <= ACCEPTED_GAP:
             np.maximum(reduced.columns @ dual, 0, out=spectrum)
             spectrum /= alpha
             return
