@@ -7,12 +7,13 @@ import numpy as np
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
-from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, power
+from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, percent, power
 
 GOOD, CAUTION, PROBLEM = "good", "caution", "problem"
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
 RESIDUAL_LOW, RESIDUAL_HIGH, RESIDUAL_BAD = 0.7, 1.3, 3.0  # RMS over its expectation
 FEW = 0.02  # share of voxels below which a cluster is called small
+ALPHA_UNMET_OK = 0.05  # share of voxels in which the rule for alpha may fail without a warning
 GAP_OK = 1e-6  # relative duality gap that no map can show
 
 
@@ -61,7 +62,7 @@ def judge(series, words, crashed=False):
 
     """
     texts = words["verdict"]
-    parts = (_what, _resolution, _noise, _residual, _certificate, _clustering, _mixing, _gaps)
+    parts = (_what, _resolution, _noise, _residual, _certificate, _weights, _clustering, _mixing, _gaps)
     remarks = [remark for part in parts for remark in part(series, texts)]
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
@@ -156,6 +157,18 @@ def _certificate(series, texts):
         yield Remark(texts["not_converged"].format(**said), weight)
     else:
         yield Remark(texts["converged"].format(gap=gap))
+
+
+def _weights(series, texts):
+    """Whether the rule for the regularisation weight found what it sought, on noise it can rely on."""
+    facts = series.mean_spectrum.metadata if series.mean_spectrum else {}
+    rule, unmet = facts.get("AlphaRule"), facts.get("AlphaUnmet", 0)
+    if unmet:
+        share = unmet / max(facts["NVoxels"], 1)
+        said = {"share": percent(share), "rule": rule}
+        yield Remark(texts["alpha_unmet"].format(**said), CAUTION if share > ALPHA_UNMET_OK else GOOD)
+    if rule in ("discrepancy", "brd") and noise_method(series) == "residual":
+        yield Remark(texts["alpha_circular"].format(rule=rule), CAUTION)
 
 
 def _clustering(series, texts):

@@ -63,6 +63,25 @@ def test_noise_from_the_residual_is_no_check_of_the_residual(verdict):
     assert "no independent check" in text and "explains the signal" not in text
 
 
+@pytest.mark.parametrize(("share", "level"), [(0.01, GOOD), (0.4, CAUTION)])
+def test_a_weight_that_the_rule_could_not_find_is_said(verdict, share, level):
+    def unmet(series):
+        about = series.mean_spectrum.metadata
+        about.update(AlphaRule="discrepancy", AlphaScope="voxel", AlphaUnmet=int(share * about["NVoxels"]) or 1)
+
+    found, text = verdict(change=unmet)
+    assert found.level == level and "the rule discrepancy has no solution" in text
+
+
+def test_a_weight_from_noise_of_the_residual_is_a_warning(verdict):
+    def circular(series):
+        series.noise.metadata["NoiseMethod"] = "residual"
+        series.mean_spectrum.metadata.update(AlphaRule="brd", AlphaUnmet=0)
+
+    found, text = verdict(change=circular)
+    assert found.level == CAUTION and "rule brd for the regularisation weight rests on" in text
+
+
 def test_low_signal_to_noise_is_said(verdict):
     def noisy(series):
         series.noise.data[:] = 150.0
