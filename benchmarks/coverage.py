@@ -36,16 +36,16 @@ from mrspec_prep.spectra.main_peaks import main_peaks
 #: name -> kernel, protocol, grid points, SNR, noise, ranges of the two compartments per axis [um2/ms, ms]
 SCENARIOS = {
     "placenta, SNR 20": (
-        "adc-t2star", placenta, (20, 20), 20, "b0-repeats",
+        "adc-t2star", placenta, (32, 32), 20, "b0-repeats",
         {"diffusivity": ((0.5, 3.0), (5.0, 30.0)), "t2star": ((35.0, 100.0), (35.0, 100.0))},
     ),
     "placenta, SNR 50": (
-        "adc-t2star", placenta, (20, 20), 50, "b0-repeats",
+        "adc-t2star", placenta, (32, 32), 50, "b0-repeats",
         {"diffusivity": ((0.5, 3.0), (5.0, 30.0)), "t2star": ((35.0, 100.0), (35.0, 100.0))},
     ),
     "48 echoes, SNR 100": ("t2", multi_echo, (80,), 100, "known", {"t2": ((15.0, 40.0), (60.0, 300.0))}),
     "T1-T2 8 x 8, SNR 50": (
-        "t1-t2", lambda: inversion_spin_echo(8, 8), (20, 20), 50, "known",
+        "t1-t2", lambda: inversion_spin_echo(8, 8), (32, 32), 50, "known",
         {"t2": ((20.0, 60.0), (80.0, 200.0)), "t1": ((300.0, 900.0), (1000.0, 2500.0))},
     ),
 }  # fmt: skip

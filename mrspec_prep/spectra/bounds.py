@@ -70,6 +70,9 @@ def bound_fractions(
 ):
     """Bounds of the fraction w'f / 1'f over all f >= 0 that explain the signal within the noise.
 
+    Tissue need not lie on grid points: the upper bound counts the bins next to a region too, the lower bound
+    leaves out those next to its border, so that the grid's spacing is part of the bounds.
+
     Parameters
     ----------
     signals : (n_voxels, n_encodings) array
@@ -112,8 +115,7 @@ def bound_fractions(
     noise_std = np.broadcast_to(np.asarray(noise_std, dtype=float), len(signals))
     if not (noise_std > 0).all():
         raise ValueError(f"noise_std must be > 0, got {noise_std.min()}")
-    masks = {name: region_bins(grid, box) for name, box in regions.items()}
-    empty = [name for name, mask in masks.items() if not mask.any()]
+    empty = [name for name, box in regions.items() if not region_bins(grid, box).any()]
     if empty:
         raise ValueError(f"regions without any bin of the grid: {', '.join(empty)}")
     compressed, _ = reduced.compress(signals)
@@ -124,24 +126,59 @@ def bound_fractions(
     slack = np.inf if joint else misfit_limit(1, level, degrees_of_freedom)
     columns = np.ascontiguousarray(reduced.columns[:, :n_numbers])
     targets = np.ascontiguousarray(compressed[:, :n_numbers] / noise_std[:, None])
-    weights = np.array([mask.astype(float) for mask in masks.values()]).reshape(len(masks), reduced.n_bins)
-    low, high = np.zeros((len(masks), len(signals))), np.ones((len(masks), len(signals)))
-    misfit = np.zeros(len(signals))
+    touched = np.array([touched_bins(grid, box) for box in regions.values()], dtype=float)
+    beyond = np.array([~enclosed_bins(grid, box) for box in regions.values()], dtype=float)
+    sides = np.concatenate([touched, beyond]).reshape(2 * len(regions), reduced.n_bins)
+    largest, misfit = np.ones((len(signals), len(sides))), np.zeros(len(signals))
 
     def work(start, stop):
         part = slice(start, stop)
-        _bounds_block(columns, targets[part], weights, limit, slack, low[:, part], high[:, part], misfit[part])
+        _bounds_block(columns, targets[part], sides, (limit, slack), largest[part], misfit[part])
 
     for_blocks(len(signals), BLOCK, work, n_threads)
-    names = list(masks)
-    return FractionBounds(
-        {name: low[i] for i, name in enumerate(names)},
-        {name: high[i] for i, name in enumerate(names)},
-        misfit <= 1,
-        misfit,
-        n_numbers,
-        level,
-    )
+    high = {name: largest[:, i] for i, name in enumerate(regions)}
+    low = {name: 1.0 - largest[:, len(regions) + i] for i, name in enumerate(regions)}
+    return FractionBounds(low, high, misfit <= 1, misfit, n_numbers, level)
+
+
+def touched_bins(grid, box):
+    """(n_bins,) bool: bins by which a component inside a box can be described, those next to it included.
+
+    A component between two grid points acts like a mixture of both; one of them may lie across the border.
+    """
+    return _box(grid, box, lambda values, low, high: (_below(values, low), _above(values, high)))
+
+
+def enclosed_bins(grid, box):
+    """(n_bins,) bool: bins that no component outside a box needs; the complement of what touches its outside."""
+
+    def kept(values, low, high):
+        first = np.searchsorted(values, low) + 1 if low > values[0] else 0
+        last = np.searchsorted(values, high) - 1 if high <= values[-1] else len(values)
+        return first, last
+
+    return _box(grid, box, kept)
+
+
+def _below(values, low):
+    """Index of the last grid point below ``low``, or of the first one."""
+    return max(int(np.searchsorted(values, low)) - 1, 0)
+
+
+def _above(values, high):
+    """Index behind the first grid point not below ``high``, or behind the last one."""
+    return min(int(np.searchsorted(values, high)) + 1, len(values))
+
+
+def _box(grid, box, ends):
+    """Bins whose index along every axis of the box lies within what ``ends`` gives."""
+    inside = np.ones(grid.shape, bool)
+    for dimension, (name, values) in enumerate(zip(grid.names, grid.axes, strict=True)):
+        if name in box:
+            first, last = ends(values, *box[name])
+            index = np.arange(len(values)).reshape([-1 if d == dimension else 1 for d in range(len(grid.shape))])
+            inside &= (index >= first) & (index < last)
+    return inside.ravel()
 
 
 def misfit_limit(n_numbers, level, degrees_of_freedom=np.inf):
@@ -186,36 +223,34 @@ def _penalised(work, target, weight, t, kappa, f):
 @compiled
 def _largest_fraction(work, target, weight, start, least, limit, kappa, f):
     """Smallest t known to cost at least ``limit``, from a spectrum of fraction ``start`` and misfit ``least``."""
-    value, slope = _penalised(work, target, weight, 1.0, kappa, f)
-    if value < limit:
-        return 1.0
     inside, outside, t = start, 1.0, 1.0
     goal = np.sqrt(max(limit - least, 0.0))
     for _ in range(MAX_STEPS):
+        value, slope = _penalised(work, target, weight, t, kappa, f)
+        if value >= limit:
+            outside = t
+        elif t == 1.0:
+            return 1.0
+        else:
+            inside = t
         if outside - inside <= FRACTION_TOLERANCE:
             break
         root = np.sqrt(max(value - least, 0.0))
         step = 2.0 * root * (goal - root) / slope if slope > 0.0 else 0.0
-        candidate = t + step + 0.3 * FRACTION_TOLERANCE  # aim a little outward: both ends close in
-        if not inside < candidate < outside or step == 0.0:
-            candidate = 0.5 * (inside + outside)
-        t = candidate
-        value, slope = _penalised(work, target, weight, t, kappa, f)
-        if value >= limit:
-            outside = t
-        else:
-            inside = t
+        t += step + 0.3 * FRACTION_TOLERANCE  # aim a little outward: both ends close in
+        if not inside < t < outside or step == 0.0:
+            t = 0.5 * (inside + outside)
     return outside
 
 
 @compiled
-def _bounds_block(columns, targets, weights, limit, slack, low, high, misfit):
-    """Bounds of every region, voxel by voxel."""
+def _bounds_block(columns, targets, sides, limits, largest, misfit):
+    """Largest fraction of every side (bins whose share is pushed up), voxel by voxel; 1 where nothing explains."""
     n_bins, n_rows = columns.shape
+    limit, slack = limits
     work, target = np.empty((n_bins, n_rows + 1)), np.zeros(n_rows + 1)
     work[:, :n_rows] = columns
     kappa = np.sqrt(PENALTY * (columns * columns).sum() / n_bins)
-    opposite = np.empty(n_bins)
     best, spectrum = np.empty(n_bins), np.empty(n_bins)
     for v in range(targets.shape[0]):
         target[:n_rows] = targets[v]
@@ -230,17 +265,12 @@ def _bounds_block(columns, targets, weights, limit, slack, low, high, misfit):
                     fitted += best[j] * work[j, k]
             least += (fitted - target[k]) ** 2
         misfit[v] = least / limit
+        largest[v] = 1.0
         if least > limit or total == 0.0:
-            low[:, v] = 0.0
-            high[:, v] = 1.0
             continue
-        for region in range(weights.shape[0]):
-            weight = weights[region]
+        bound = least + slack if np.isfinite(slack) else limit
+        for side in range(sides.shape[0]):
+            weight = sides[side]
             share = (weight * best).sum() / total
-            bound = least + slack if np.isfinite(slack) else limit
             spectrum[:] = best
-            high[region, v] = _largest_fraction(work, target, weight, share, least, bound, kappa, spectrum)
-            for j in range(n_bins):
-                opposite[j] = 1.0 - weight[j]
-            spectrum[:] = best
-            low[region, v] = 1.0 - _largest_fraction(work, target, opposite, 1.0 - share, least, bound, kappa, spectrum)
+            largest[v, side] = _largest_fraction(work, target, weight, share, least, bound, kappa, spectrum)

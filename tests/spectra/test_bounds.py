@@ -3,9 +3,9 @@ import pytest
 from scipy.optimize import nnls
 from scipy.stats import chi2
 
-from mrspec_prep.physics import Encodings, default_grid, kernel_matrix
+from mrspec_prep.physics import Encodings, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_nnls, integrate_regions, reduce_kernel
-from mrspec_prep.spectra.bounds import bound_fractions, misfit_limit
+from mrspec_prep.spectra.bounds import bound_fractions, enclosed_bins, misfit_limit, touched_bins
 from mrspec_prep.spectra.integration import region_bins
 
 REGIONS = {"short": {"t2": (0.0, 40.0)}, "medium": {"t2": (40.0, 200.0)}, "long": {"t2": (200.0, np.inf)}}
@@ -45,10 +45,11 @@ def test_beyond_the_bound_the_misfit_exceeds_the_limit_and_within_it_does_not(ec
     targets = reduced.compress(signals)[0][:, :6] / NOISE
     basis = reduced.basis[:6]
     for name, box in REGIONS.items():
-        weight = region_bins(grid, box).astype(float)
+        outer, inner = touched_bins(grid, box).astype(float), enclosed_bins(grid, box).astype(float)
         for voxel, target in enumerate(targets):
             limit = chi2.ppf(0.95, 6) if joint else nnls(basis, target)[1] ** 2 + chi2.ppf(0.95, 1)
-            for bound, outward in ((found.low[name][voxel], -1), (found.high[name][voxel], 1)):
+            low, high = found.low[name][voxel], found.high[name][voxel]
+            for bound, outward, weight in ((low, -1, inner), (high, 1, outer)):
                 if 0 < bound < 1:
                     assert least_misfit(basis, target, weight, bound + 1e-4 * outward) >= limit * (1 - 1e-6)
                     assert least_misfit(basis, target, weight, bound - 2e-3 * outward) <= limit * (1 + 1e-6)
@@ -84,6 +85,34 @@ def test_less_noise_gives_narrower_bounds_inside_the_wider(echoes):
         assert (narrow.low[name] >= wide.low[name] - 2e-3).all()
         assert (narrow.high[name] <= wide.high[name] + 2e-3).all()
     assert np.mean(narrow.high["long"] - narrow.low["long"]) < 0.75 * np.mean(wide.high["long"] - wide.low["long"])
+
+
+def test_bins_at_a_border_count_for_both_sides(echoes):
+    _, grid, _, _ = echoes
+    box, rest = {"t2": (40.0, 200.0)}, [{"t2": (0.0, 40.0)}, {"t2": (200.0, np.inf)}]
+    inside, touched, enclosed = region_bins(grid, box), touched_bins(grid, box), enclosed_bins(grid, box)
+    assert touched.sum() == inside.sum() + 2
+    assert enclosed.sum() == inside.sum() - 2
+    assert (enclosed <= inside).all()
+    assert (inside <= touched).all()
+    np.testing.assert_array_equal(~enclosed, touched_bins(grid, rest[0]) | touched_bins(grid, rest[1]))
+    np.testing.assert_array_equal(enclosed_bins(grid, {"t2": (0.0, np.inf)}), True)
+    assert not enclosed_bins(grid, {"t2": (grid.t2[7], grid.t2[8])}).any()
+
+
+def test_the_truth_between_grid_points_lies_within():
+    encodings = Encodings(echo_time=10.0 * np.arange(1, 25))
+    coarse = default_grid(("t2",), encodings, points=(30,))
+    rng = np.random.default_rng(5)
+    t2 = np.stack([rng.uniform(30, 50, 200), rng.uniform(150, 260, 200)], axis=1)
+    shares = rng.dirichlet([2, 2], 200)
+    signals = simulate_signals("t2", encodings, {"t2": t2}, shares) + 0.003 * rng.standard_normal((200, 24))
+    found = bound_fractions(signals, kernel_matrix("t2", encodings, coarse), 0.003, coarse, REGIONS)
+    inside = []
+    for name, box in REGIONS.items():
+        truth = (shares * ((t2 >= box["t2"][0]) & (t2 < box["t2"][1]))).sum(axis=1)
+        inside.append((found.low[name] <= truth) & (truth <= found.high[name]))
+    assert np.all(inside, axis=0).mean() >= 0.95
 
 
 def test_regions_that_fill_the_grid_have_complementary_bounds(echoes):
