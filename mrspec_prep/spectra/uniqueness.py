@@ -17,7 +17,7 @@ CONFIDENCE = 0.95  # of the likelihood ratio below which two solutions count as 
 AMBIGUOUS = 0.02  # RMS difference of weights between equal solutions from which the components count as not unique
 RESIDUAL_HIGH = 1.15  # over its expectation: from here the number of components is in doubt
 LARGEST_MIXING = 0.5
-HALVINGS = 7
+HALVINGS = 10
 
 
 @dataclass(frozen=True, eq=False)
