@@ -8,7 +8,7 @@ import pytest
 from mrspec_prep.bids.catalogue import data_text
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.methods import compose, methods_facts
-from mrspec_prep.reports.sections import Pen, _noise_is_vague, series_sections
+from mrspec_prep.reports.sections import Pen, _noise_is_vague, _selection
 
 LAWS = {
     "rician": {"noise": {"NoiseDistribution": "rician"}, "words": "magnitudes with Rician noise"},
@@ -45,9 +45,8 @@ def test_the_sign_of_inversion_recovery_is_told_as_it_was_found(series, words, l
 
 
 def test_a_vague_noise_level_is_said_where_clusters_are_counted(series, words, tmp_path):
-    sections = series_sections(series, words, Pen(tmp_path, "01", "dwi"), crashed=False)
-    (selection,) = (section for section in sections if section.id.endswith("selection"))
-    texts = [block["text"] for block in selection.blocks if block["kind"] == "paragraph"]
+    blocks = _selection(series, words, Pen(tmp_path, "01", "dwi"))
+    texts = [block["text"] for block in blocks if block["kind"] == "paragraph"]
     assert any("5 degrees of freedom only" in text and "student-t" in text for text in texts)
 
 
