@@ -133,5 +133,3 @@ def _remove_stale(folder, written):
         for path in folder.glob("*.svg"):
             if path.name not in written:
                 path.unlink(missing_ok=True)
-
-

@@ -1,5 +1,6 @@
 """Running a graph and telling what failed, in words."""
 
+import contextlib
 import logging
 import re
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from nipype import config as nipype_config
 
-from mrspec_prep.workflows.plugins import ResilientMultiProc, quiet_nipype
+from mrspec_prep.workflows.plugins import ResilientMultiProc, monitor_resources, quiet_nipype
 
 LOGGER = logging.getLogger("mrspec_prep")
 POLL_SECONDS = 0.2
@@ -39,8 +40,8 @@ def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=Fals
             "stop_on_first_crash": str(stop_on_first_crash).lower(),
         },
         "logging": {"workflow_level": level, "interface_level": level, "utils_level": level},
-        "monitoring": {"enabled": str(monitor).lower(), "sample_frequency": "0.5"},
     })  # fmt: skip
+    monitor_resources(monitor)
     quiet_nipype(level)
 
 
@@ -59,11 +60,17 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
     plugin_args = dict(plugin_args or {})
     if progress is not None:
         plugin_args["status_callback"] = progress
+    with contextlib.chdir(workflow.base_dir) if nipype_config.resource_monitor else contextlib.nullcontext():
+        return _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
+
+
+def _run(workflow, plugin, plugin_args):
     runner = plugin
     if plugin == "MultiProc":
         plugin_args.setdefault("mp_context", "forkserver")
         plugin_args.setdefault("raise_insufficient", False)
         plugin_args.setdefault("log_level", logging.getLogger("nipype.workflow").level)
+        plugin_args.setdefault("monitor", nipype_config.resource_monitor)
         runner = ResilientMultiProc(plugin_args=plugin_args)
     try:
         workflow.run(plugin=runner, plugin_args=plugin_args)

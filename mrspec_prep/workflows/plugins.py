@@ -5,8 +5,10 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from multiprocessing import get_context
 
+from nipype import config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
+SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 WORKER_DIED = (
     "WorkerDied: the process computing this step was killed from outside, most often for lack of memory. "
@@ -21,9 +23,19 @@ def quiet_nipype(level):
         logging.getLogger(name).setLevel(level)
 
 
-def _start_worker(folder, level):
+def monitor_resources(enabled):
+    """Switch Nipype's resource monitor on or off in this process; its configuration alone is read only once."""
+    config.update_config({
+        "monitoring": {"enabled": str(enabled).lower()},
+        "execution": {"resource_monitor_frequency": str(SAMPLE_SECONDS)},
+    })  # fmt: skip
+    config.resource_monitor = enabled
+
+
+def _start_worker(folder, level, monitor):
     process_initializer(folder)
     quiet_nipype(level)
+    monitor_resources(monitor)
 
 
 class ResilientMultiProc(MultiProcPlugin):
@@ -43,7 +55,11 @@ class ResilientMultiProc(MultiProcPlugin):
         self.pool = ProcessPoolExecutor(
             max_workers=self.processors,
             initializer=_start_worker,
-            initargs=(self._cwd, self.plugin_args.get("log_level", logging.CRITICAL)),
+            initargs=(
+                self._cwd,
+                self.plugin_args.get("log_level", logging.CRITICAL),
+                self.plugin_args.get("monitor", False),
+            ),
             mp_context=get_context(self.plugin_args.get("mp_context")),
         )
 

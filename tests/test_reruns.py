@@ -1,0 +1,116 @@
+"""What a user does after a first run: delete results, change settings and change them back, spoil an input."""
+
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mrspec_prep.cli import history
+from mrspec_prep.cli import run as command
+from mrspec_prep.interfaces import reportlets
+
+ZEBRA = Path(__file__).parents[1] / "bids_examples" / "zebra_t2star-adc"
+pytestmark = pytest.mark.timeout(200)
+
+
+def quick_report(out_dir, subject):
+    """Page without figures: what is tested here is when it is written."""
+    path = Path(out_dir) / f"sub-{subject}.html"
+    path.write_text(" ".join(note.cause for note in command.collect_crashes(out_dir, subject)) or "no step failed")
+    return path
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A dataset of one participant, 6 x 6 x 1 voxels."""
+    shutil.copytree(ZEBRA, tmp_path / "bids", ignore=shutil.ignore_patterns("sub-02", "derivatives"))
+    for path in (tmp_path / "bids").rglob("*.nii.gz"):
+        nib.save(nib.load(path).slicer[9:15, 9:15, 1:2], path)
+    monkeypatch.setattr(reportlets, "build_subject_report", quick_report)
+    monkeypatch.setattr(command, "build_subject_report", quick_report)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(place, *words):
+    for lock in history.LOCKS:
+        lock.release()
+    history.LOCKS.clear()
+    quick = ["--nprocs", "1", "--noise", "0.03", "--mask", "automatic", "--sloppy"]
+    small = ["--set", "kernel.points=[6,6]", "--set", "inspect.n_clusters=2", "-w", place / "work"]
+    return command.run([str(w) for w in (place / "bids", place / "out", "participant", *quick, *small, *words)])
+
+
+def results(place):
+    return {str(p.relative_to(place)): p.read_bytes() for p in (place / "out").rglob("*.nii.gz")}
+
+
+def test_deleted_results_come_back_although_the_work_directory_knows_them(place):
+    assert run(place, "--resource-monitor") == 0
+    (table,) = (place / "out/logs").glob("*_resources.tsv")
+    assert "save_nnls" in table.read_text()
+    assert {path.name for path in place.iterdir()} == {"bids", "out", "work"}
+    first = results(place)
+    assert first
+    shutil.rmtree(place / "out")
+    assert run(place) == 0
+    assert results(place) == first
+    (place / "out/sub-01.html").unlink()
+    assert run(place) == 0
+    assert (place / "out/sub-01.html").is_file()
+
+
+def test_settings_changed_and_changed_back_give_the_first_results(place):
+    assert run(place) == 0
+    first = results(place)
+    assert run(place, "--set", "nnls.alpha=1.0", "--set", "inspect_map.n_components=2") == 0
+    assert set(results(place)) > set(first)
+    assert run(place) == 0
+    assert results(place) == first
+
+
+def test_a_run_file_runs_the_same_again(place):
+    assert run(place, "--set", "nnls.alpha=0.5", "--random-seed", "3") == 0
+    first = results(place)
+    (run_file,) = (place / "out/sub-01/log").glob("*/mrspec_prep.toml")
+    for lock in history.LOCKS:
+        lock.release()
+    history.LOCKS.clear()
+    words = [place / "bids", place / "again", "participant", "--config-file", run_file, "-w", place / "w2"]
+    assert command.run([str(word) for word in [*words, "--nprocs", "1"]]) == 0
+    assert {n.replace("again", "out", 1) for n in map(str, (place / "again").rglob("*.nii.gz"))} == {
+        str(place / name) for name in first
+    }
+    for name, content in first.items():
+        assert (place / name.replace("out", "again", 1)).read_bytes() == content
+
+
+def test_a_failed_rerun_is_no_finished_participant(place):
+    assert run(place) == 0
+    image = next((place / "bids").rglob("*te114_dwi.nii.gz"))
+    whole = image.read_bytes()
+    empty = nib.load(image)
+    nib.save(nib.Nifti1Image(np.zeros(empty.shape), empty.affine, empty.header), image)
+    assert run(place, "--set", "nnls.alpha=1.0") != 0
+    assert "is zero in the whole region" in (place / "out/sub-01.html").read_text()
+    image.write_bytes(whole)
+    assert run(place) == 0
+    assert (place / "out/sub-01.html").read_text() == "no step failed"
+
+
+def test_reports_alone_need_results_and_tell_of_failures(place, capsys):
+    assert run(place, "--reports-only", "--participant-label", "01") == 2
+    assert "nothing is finished for sub-01" in capsys.readouterr().err
+    assert not list((place / "out").rglob("*.html"))
+    assert run(place) == 0
+    (place / "out/sub-01.html").unlink()
+    assert run(place, "--boilerplate-only") == 0
+    assert "InSpect" in (place / "out/logs/CITATION.md").read_text()
+    assert not (place / "out/sub-01.html").exists()
+    assert run(place, "--reports-only") == 0
+    (newest,) = (place / "out/sub-01/log").glob("*/")
+    (newest / "crash-1.txt").write_text("Node: a.noise\n\nValueError: no scatter\n")
+    assert run(place, "--reports-only") == 1
+    assert "FAILED: sub-01" in capsys.readouterr().err.splitlines()[-1]
