@@ -8,7 +8,7 @@ from mrspec_prep.spectra.anchors import anchor_signals
 from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.inspect_em import make_problem
 from mrspec_prep.spectra.map_descent import descend, fit_weights, state_from_means
-from mrspec_prep.spectra.uniqueness import AMBIGUOUS, Uniqueness, explore, in_words, to_shares
+from mrspec_prep.spectra.uniqueness import AMBIGUOUS, Uniqueness, explore, in_words, mixture_residual, to_shares
 
 START_VOXELS = 4000  # voxels on which the starts are compared
 STRETCH = 1.5  # every other start begins this much farther out than the anchors
@@ -171,10 +171,9 @@ def _finish(problem, state, trace, converged, found):
     found = replace(
         found, spectra=found.spectra[:, order], **{name: getattr(found, name)[order] for name in by_component}
     )
+    residual = mixture_residual(problem, state)
     left_over = ((problem.signals - state.weights @ state.means) ** 2).sum(axis=1)
     explained = (problem.signals**2).sum(axis=1) - left_over
-    freedom = problem.reduced.n_ranks - len(order) + (problem.scale_variance == 0)
-    residual = np.sqrt(left_over / problem.variances / max(freedom, 1))
     return InspectMapResult(
         weights=weights[:, order],
         spectra=spectra[order],

@@ -30,7 +30,8 @@ class Uniqueness:
         Of every start [nats].
     equivalent : (n_starts,) bool array
         Starts that fit as well as the best: 2 x difference below the 95 % point of chi2 with
-        M (M - 1) degrees of freedom, the ways to mix M components among themselves.
+        M (M - 1) degrees of freedom, the ways to mix M components among themselves; times the
+        residual's square over its expectation where the mixture leaves more than the noise.
     weight_difference : (n_starts,) array
         RMS difference of the weights to those of the best start.
     weight_spread, signal_spread : (n_components,) array
@@ -77,6 +78,13 @@ def to_shares(problem, state):
     return weights, scales, sizes
 
 
+def mixture_residual(problem, state):
+    """(n_voxels,) root mean square of what is left in the kernel's range, over its expectation from the noise."""
+    left_over = ((problem.signals - state.weights @ state.means) ** 2).sum(axis=1)
+    freedom = problem.reduced.n_ranks - len(state.means) + (problem.scale_variance == 0)
+    return np.sqrt(left_over / problem.variances / max(freedom, 1))
+
+
 def explore(problem, states, objectives, best):
     """Compare all starts with the best one and mix its components.
 
@@ -95,7 +103,8 @@ def explore(problem, states, objectives, best):
     """
     objectives = np.asarray(objectives, dtype=float)
     n_components = len(states[best].means)
-    allowed = 0.5 * float(chi2.ppf(CONFIDENCE, max(1, n_components * (n_components - 1))))
+    misfit = float((mixture_residual(problem, states[best]) ** 2).mean())
+    allowed = 0.5 * max(misfit, 1.0) * float(chi2.ppf(CONFIDENCE, max(1, n_components * (n_components - 1))))
     equivalent = objectives <= objectives[best] + allowed
     weights, _, sizes = to_shares(problem, states[best])
     reference = states[best].means / sizes[:, None]
