@@ -8,8 +8,10 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, traits
 from threadpoolctl import threadpool_limits
 
+from mrspec_prep.bids.nifti import read_grid
 from mrspec_prep.bids.series import Series
 from mrspec_prep.physics import Grid, default_grid, kernel_axes, kernel_matrix
+from mrspec_prep.spectra import neighbours_of
 from mrspec_prep.spectra.compiled import using_threads
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "SeriesInputSpec",
     "SimpleInterface",
     "kernel_of",
+    "neighbours_in",
     "read_series",
     "traits",
     "within_threads",
@@ -53,6 +56,12 @@ def kernel_of(series, kernel):
     """
     grid = grid_of(series, kernel)
     return grid, kernel_matrix(kernel["name"], series.encodings, grid)
+
+
+def neighbours_in(series, roi, n_neighbours):
+    """Neighbour lists of the voxels of a boolean (x, y, z) array, by the voxel size of a series."""
+    affine = read_grid(series.images[0]).affine
+    return neighbours_of(roi, np.linalg.norm(affine[:3, :3], axis=0), n_neighbours)
 
 
 def grid_of(series, kernel) -> Grid:

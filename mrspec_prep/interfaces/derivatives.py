@@ -181,6 +181,8 @@ class SaveNNLS(SaveDerivatives):
         kernel = self.inputs.kernel["name"]
         arrays = dict(np.load(self.inputs.spectra))
         fit = {"Kernel": kernel, **_alpha_facts(arrays, self.inputs.settings), **noise_law(self.inputs.settings)}
+        if self.inputs.settings["nnls"]["spatial"] > 0:
+            fit["SpatialWeight"] = self.inputs.settings["nnls"]["spatial"]
         grid = grid_of(self.series, self.inputs.kernel)
         regions = self.inputs.settings["nnls"]["regions"] or default_regions(kernel, self.series.encodings, grid)
         for name, values in np.load(self.inputs.maps).items():
@@ -241,6 +243,9 @@ class SaveInspect(SaveDerivatives):
             "Converged": bool(fit["converged"]),
             "Steps": int(fit["n_steps"]),
         }
+        if settings["spatial"]:
+            weight = float(fit["spatial_weight"])
+            about |= {"SpatialPrior": "potts", "SpatialWeight": weight if np.isfinite(weight) else "n/a"}
         responsibilities = fit["responsibilities"]
         self._map(responsibilities.argmax(axis=1) + 1, "dseg", "dseg", seg="inspect", metadata=about)
         self._map(responsibilities, "probseg", "probseg", seg="inspect", metadata=about | {"LabelMap": labels})

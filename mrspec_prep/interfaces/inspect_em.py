@@ -12,6 +12,7 @@ from mrspec_prep.interfaces.base import (
     File,
     SimpleInterface,
     kernel_of,
+    neighbours_in,
     read_series,
     save_arrays,
     traits,
@@ -20,10 +21,13 @@ from mrspec_prep.interfaces.base import (
 from mrspec_prep.options import InspectOptions
 from mrspec_prep.spectra import NoiseModel, select_n_clusters
 
+N_NEIGHBOURS = 6  # for the Potts prior: faces; more couple the mean field too tightly (benchmarks.figure1_spatial)
+
 
 class _InspectInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    roi = File(exists=True, desc="boolean (x, y, z) array of these voxels; for spatial fits")
     noise_notes = File(exists=True, mandatory=True, desc="degrees of freedom of the noise (JSON)")
     settings = traits.Dict(mandatory=True, desc="section [inspect] of the workflow file")
     distribution = traits.Str("gaussian", usedefault=True, desc="of the noise")
@@ -56,6 +60,9 @@ class FitInspect(SimpleInterface):
                 value=f"{len(signals)} voxels in the region of interest",
                 remedy=f"give a larger mask, or --set inspect.n_clusters={min(len(signals), 2)}",
             )
+        neighbours = None
+        if settings.spatial:
+            neighbours = neighbours_in(series, np.load(self.inputs.roi), N_NEIGHBOURS)
         with within_threads(self.inputs.num_threads):
             selection = select_n_clusters(
                 signals,
@@ -71,6 +78,7 @@ class FitInspect(SimpleInterface):
                 n_starts=settings.n_starts,
                 max_steps=settings.max_steps,
                 noise=self._noise_model(),
+                neighbours=neighbours,
             )
         best = selection.fits[selection.best]
         out = Path(runtime.cwd)
@@ -84,6 +92,7 @@ class FitInspect(SimpleInterface):
             log_likelihood=best.log_likelihood,
             n_steps=best.n_steps,
             converged=best.converged,
+            spatial_weight=np.nan if best.spatial is None else best.spatial.weight,
         )
         return runtime
 

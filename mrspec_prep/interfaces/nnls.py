@@ -11,6 +11,7 @@ from mrspec_prep.interfaces.base import (
     File,
     SimpleInterface,
     kernel_of,
+    neighbours_in,
     read_series,
     save_arrays,
     traits,
@@ -20,11 +21,16 @@ from mrspec_prep.options import ALPHA_RULES
 from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integrate_regions, mean_parameters
 from mrspec_prep.spectra.nnls import NNLSResult
 from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
+from mrspec_prep.spectra.sharing import SharedSignals, share_signals
+
+N_NEIGHBOURS = 26  # whose signals may be shared
 
 
 class _NNLSInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
+    roi = File(exists=True, desc="boolean (x, y, z) array of these voxels; for spatial fits")
+    spatial = traits.Float(0.0, usedefault=True, desc="weight of a neighbour's signal; 0: voxels on their own")
     residual_signals = File(exists=True, desc="signals that scatter by sigma about the fit; default: ``signals``")
     alpha = traits.Float(mandatory=True, desc="Tikhonov weight, where the rule is fixed")
     alpha_rule = traits.Enum(*ALPHA_RULES, usedefault=True, desc="how the weight is chosen")
@@ -51,10 +57,12 @@ class FitNNLS(SimpleInterface):
         signals, noise = np.load(self.inputs.signals), np.load(self.inputs.noise)
         regions = self.inputs.regions or default_regions(name, series.encodings, grid)
         with within_threads(self.inputs.num_threads):
+            shared = self._shared(series, signals, kernel, noise)
             choice = choose_alpha(
-                signals, kernel, self.inputs.alpha_rule, noise, self.inputs.alpha_scope, alpha=self.inputs.alpha
-            )
-            result = fit_nnls(signals, kernel, choice, self.inputs.tolerance)
+                shared.signals, kernel, self.inputs.alpha_rule, shared.noise_std, self.inputs.alpha_scope,
+                alpha=self.inputs.alpha,
+            )  # fmt: skip
+            result = fit_nnls(shared.signals, kernel, choice, self.inputs.tolerance)
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
             maps |= mean_parameters(result, grid, name, series.encodings)
             group_of, _ = series.encodings.groups()
@@ -62,6 +70,8 @@ class FitNNLS(SimpleInterface):
             maps["residual"] = residual_in_sigmas(result, compared, kernel, noise, group_of)
             freedom = np.median(residual_freedom(result, group_of))
             maps["gap"] = result.gap
+            if self.inputs.spatial > 0:
+                maps["shared"] = shared.n_shared
             if choice.rule != "fixed":
                 maps["alpha"] = np.full(len(signals), result.alpha)
             mean_spectrum = sum(block.sum(axis=0) for _, block in result.blocks()) / len(signals)
@@ -76,6 +86,13 @@ class FitNNLS(SimpleInterface):
             **to_arrays(result),
         )
         return runtime
+
+    def _shared(self, series, signals, kernel, noise):
+        """Signals to fit: the voxels' own, or means over those neighbours that may share a spectrum."""
+        if self.inputs.spatial == 0:
+            return SharedSignals(signals, noise, np.ones(len(signals)))
+        neighbours = neighbours_in(series, np.load(self.inputs.roi), N_NEIGHBOURS)
+        return share_signals(signals, kernel, noise, neighbours, self.inputs.spatial)
 
 
 def to_arrays(result):

@@ -162,6 +162,7 @@ def _spectrum_facts(series, equations):
         "grid": grid_in_words(series.grid),
         "alpha": f"{about['Alpha']:.3g}" if about.get("Alpha") is not None else None,
         **_alpha_facts(about),
+        "shared_weight": f"{about['SpatialWeight']:g}" if _is_number(about.get("SpatialWeight")) else None,
         "gap": power(about["LargestGap"]) if about.get("LargestGap") is not None else None,
         "n_regions": count(len(regions), "region") if regions else None,
         "regions": join(regions) if regions else None,
@@ -197,6 +198,7 @@ def _cluster_facts(series):
         "mode": about.get("Mode"),
         "inspect_alpha": f"{about['Alpha']:g}" if about.get("Alpha") is not None else None,
         "scale": about.get("Scale"),
+        "potts_weight": f"{about['SpatialWeight']:.2g}" if _is_number(about.get("SpatialWeight")) else None,
         "n_clusters_number": number(len(series.clusters)),
         "low": number(min(tried)) if several else None,
         "high": number(max(tried)) if several else None,
@@ -206,6 +208,10 @@ def _cluster_facts(series):
         "chosen_by_held_out": several and chosen_by == "held-out",
         "n_clusters_fixed": not several,
     }
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _component_facts(series):
@@ -220,7 +226,7 @@ def _component_facts(series):
     }
 
 
-_ACCENTS = {r"{\'e}": "é", r'{\"e}': "ë", r"\&": "&", "--": "\u2013"}
+_ACCENTS = {r"{\'e}": "é", r'{\"e}': "ë", r'{\"o}': "ö", r"\&": "&", "--": "\u2013"}
 
 
 def _plain(text):

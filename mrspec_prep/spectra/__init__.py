@@ -13,6 +13,7 @@ from mrspec_prep.spectra.peaks import Peak, find_peaks
 from mrspec_prep.spectra.polarity import restore_polarity
 from mrspec_prep.spectra.reduction import ReducedKernel, reduce_kernel
 from mrspec_prep.spectra.selection import Selection, select_n_clusters
+from mrspec_prep.spectra.sharing import SharedSignals, share_signals
 
 __all__ = [
     "AlphaChoice",
@@ -26,6 +27,7 @@ __all__ = [
     "Peak",
     "ReducedKernel",
     "Selection",
+    "SharedSignals",
     "choose_alpha",
     "default_regions",
     "estimate_noise",
@@ -40,4 +42,5 @@ __all__ = [
     "reduce_kernel",
     "restore_polarity",
     "select_n_clusters",
+    "share_signals",
 ]

@@ -243,8 +243,8 @@ def fit_prior(problem, one, estimate):
             change = np.clip(slope / max(curvature, SMALLEST), -largest, largest)
             one.beta = float(np.clip(one.beta + change, 0.0, MAX_SUPPORT / degree))
         counts, _, _ = pseudo_likelihood(problem, one)
-        shares = np.maximum(counts, SMALLEST)
-        one.field = one.field + np.log(shares[0] / shares[1])
+        expected = counts[1] + problem.prior_voxels * len(one.field) * np.exp(one.field)
+        one.field = one.field + np.log(np.maximum(counts[0] + problem.prior_voxels, SMALLEST) / expected)
         one.field = one.field - np.log(np.exp(one.field - one.field.max()).sum()) - one.field.max()
 
 

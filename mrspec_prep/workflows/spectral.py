@@ -49,6 +49,7 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         FitNNLS(
             **fitting, alpha=options.nnls.alpha, alpha_rule=options.nnls.alpha_rule,
             alpha_scope=options.nnls.alpha_scope, tolerance=options.nnls.tolerance, regions=regions,
+            spatial=float(options.nnls.spatial),
         ),  # fmt: skip
         "nnls",
         omp_nthreads,
@@ -64,7 +65,8 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         (roi, signals, [("roi", "roi"), ("notes", "notes")]),
         (signals, noise, [("signals", "signals"), ("roi", "roi")]),
         (noise, nnls, [("noise", "noise")]),
-        (signals, inspect, [("signals", "signals")]),
+        (signals, nnls, [("roi", "roi")]),
+        (signals, inspect, [("signals", "signals"), ("roi", "roi")]),
         (noise, inspect, [("noise", "noise"), ("notes", "noise_notes")]),
         (signals, save_acquisition, [("roi", "roi"), ("notes", "roi_notes")]),
         (noise, save_acquisition, [("noise", "noise"), ("notes", "noise_notes")]),

@@ -86,3 +86,14 @@ def test_citations_are_numbered_in_order():
     text = "One [@a]. Two [@b; @a]. Three [@c]."
     assert cited_keys(text) == ["a", "b", "c"]
     assert numbered(text) == "One [1]. Two [2, 1]. Three [3]."
+
+
+def test_text_tells_of_neighbours_only_where_they_counted(participant, words):
+    series = collect_series(participant(shape=(14, 16, 1)), "01")[0]
+    plain = text_of(series, words)
+    assert "Potts" not in plain and "neighbours" not in plain
+    series.cluster_spectra.metadata.update(SpatialPrior="potts", SpatialWeight=0.734)
+    series.mean_spectrum.metadata["SpatialWeight"] = 1.0
+    text = text_of(series, words)
+    assert "Potts prior" in text and "0.73 nats per neighbour" in text
+    assert "26 neighbours, with weight 1 divided by" in text and "given its neighbours' responsibilities" in text

@@ -7,7 +7,8 @@ from scipy.ndimage import gaussian_filter
 
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_inspect, neighbours_of, reduce_kernel, select_n_clusters
-from mrspec_prep.spectra.inspect_em import best_start, e_step, log_prior, m_step, make_problem
+from mrspec_prep.spectra.em_problem import make_problem
+from mrspec_prep.spectra.inspect_em import best_start, e_step, log_prior, m_step
 from mrspec_prep.spectra.likelihoods import NoiseModel
 from mrspec_prep.spectra.potts_em import begin, climb, find_densities, find_sums, fit_prior, settle, sweep
 
@@ -156,7 +157,8 @@ def test_prior_maximises_the_pseudo_likelihood(shapes):
     def value(beta, field):
         logs = field + beta * one.supports
         logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
-        return (one.responsibilities * logs).sum()
+        prior = problem.prior_voxels * (field - np.log(np.exp(field).sum())).sum()
+        return (one.responsibilities * logs).sum() + prior
 
     best = value(one.beta, one.field)
     for change in (-0.02, 0.02):
