@@ -135,8 +135,31 @@ def group_images(described):
     groups = {}
     for image in described:
         groups.setdefault(_group_key(image), []).append(image)
+    _refuse_untied(described)
     split = {"dwi": _split_by_phase_encoding, "anat": _split_scans}
     return [part for group in groups.values() for part in split[group[0].name.datatype](group)]
+
+
+def _refuse_untied(described):
+    """Raise InputError for a dwi without MultipartID and EchoTime beside others that MultipartID ties."""
+    dwi = [image for image in described if image.name.datatype == "dwi"]
+    tied = {_untied_key(image) for image in dwi if "MultipartID" in image.metadata.values and _knows_echo(image)}
+    for image in dwi:
+        if "MultipartID" not in image.metadata.values and not _knows_echo(image) and _untied_key(image) in tied:
+            raise InputError(
+                "EchoTime and MultipartID are missing, and other images of this session have them: "
+                "it cannot be told whether this one belongs to them",
+                file=image.metadata.where("EchoTime"),
+                remedy=f"add both, or leave {image.path.name} out with --bids-filter-file",
+            )
+
+
+def _untied_key(image):
+    return tuple(sorted(item for item in image.name.entities.items() if item[0] not in ("acquisition", "run")))
+
+
+def _knows_echo(image):
+    return image.table.echo_time is not None
 
 
 def _group_key(image):

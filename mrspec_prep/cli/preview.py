@@ -69,7 +69,9 @@ def _encoding_rows(encodings):
                ("TR [ms]", encodings.repetition_time)]  # fmt: skip
     known = [(name, values) for name, values in columns if values is not None]
     rows = ["    " + "".join(f"{name:>12}" for name, _ in known) + f"{'volumes':>10}"]
-    for group, volume in enumerate(first):
+    times = [values for values in (encodings.inversion_time, encodings.echo_time) if values is not None]
+    keys = [*times, *([encodings.bvalue] if encodings.bvalue is not None else [])]
+    for group, volume in sorted(enumerate(first), key=lambda row: [values[row[1]] for values in keys]):
         rows.append("    " + "".join(f"{values[volume]:12.5g}" for _, values in known) + f"{counts[group]:10d}")
     return rows
 

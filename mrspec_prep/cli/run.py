@@ -154,7 +154,9 @@ def _run(args, bids_dir, out_dir, run_id):
     if args.dry_run:
         for plan in plans:
             print(describe_plan(plan, resources))
-            write_preview(plan, out_dir, resources)
+            LOGGER.info(
+                "Preview, and one table of volumes per series beside it: %s", write_preview(plan, out_dir, resources)
+            )
         if refused:
             LOGGER.error("FAILED: %s cannot be processed", ", ".join(f"sub-{subject}" for subject in refused))
         return EXIT_FAILED if refused else EXIT_OK

@@ -3,6 +3,8 @@
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.images import load_mask
+from mrspec_prep.bids.volumes import load_map
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
 
@@ -17,11 +19,15 @@ def check_feasible(plan):
     Raises
     ------
     InputError
-        Fewer encodings than a fit needs, noise from repeats without repeats or from residuals
-        that cannot exist, a region outside the grid.
+        Fewer encodings than a fit needs, a mask or noise map that does not fit, noise from
+        repeats without repeats or from residuals that cannot exist, a region outside the grid.
 
     """
     for series_plan in plan.series:
+        if series_plan.masks:
+            load_mask(series_plan.masks, series_plan.series)
+        if series_plan.noise_map:
+            load_map(series_plan.noise_map, series_plan.series)
         _check_encodings(series_plan)
         _check_noise(series_plan)
         _check_regions(series_plan)

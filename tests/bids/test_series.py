@@ -58,6 +58,17 @@ def test_other_entities_keep_series_apart(tiny, entity):
     assert all(len(one.images) == 2 for one in series)
 
 
+def test_an_image_that_lost_its_sidecar_is_not_taken_for_a_series_of_its_own(tiny):
+    tiny.dwi("acq-a_", EchoTime=0.06, MultipartID="x")
+    tiny.dwi("acq-b_", EchoTime=0.08, MultipartID="x")
+    lost = tiny.dwi("acq-c_")
+    with pytest.raises(InputError, match="acq-c_dwi.json: EchoTime and MultipartID are missing.*--bids-filter-file"):
+        tiny.find()
+    tiny.json("sub-01/dwi/sub-01_acq-c_dwi.json", {"EchoTime": 0.09})
+    assert [len(series.images) for series in tiny.find()] == [2, 1]
+    assert lost.is_file()
+
+
 @pytest.mark.parametrize("multipart", [{}, {"MultipartID": "x"}])
 def test_opposite_phase_encodings_are_separate(tiny, multipart):
     tiny.dwi("acq-a_dir-AP_", EchoTime=0.06, **multipart)

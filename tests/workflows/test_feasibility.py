@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -36,6 +37,21 @@ def one_of_each(plan):
 
 def test_the_example_is_feasible(plan):
     check_feasible(plan)
+
+
+def test_a_mask_that_does_not_fit_is_refused_before_anything_is_computed(plan, tmp_path):
+    image = nib.load(plan.series[0].series.images[0])
+    keep = np.arange(len(plan.series[0].series.encodings))
+    for name, mask, message in (
+        ("empty", np.zeros(image.shape[:3]), "the mask is empty"),
+        ("other", np.ones((2, 2, 2)), "not on the grid"),
+    ):
+        path = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(mask.astype(np.uint8), image.affine), path)
+        with pytest.raises(InputError, match=message):
+            check_feasible(with_volumes(plan, keep, masks=(path,)))
+    with pytest.raises(InputError, match="not on the grid"):
+        check_feasible(with_volumes(plan, keep, noise_map=path))
 
 
 def test_noise_from_repeats_needs_repeats(plan):
