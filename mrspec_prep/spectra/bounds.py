@@ -255,15 +255,8 @@ def _bounds_block(columns, targets, sides, limits, largest, misfit):
     for v in range(targets.shape[0]):
         target[:n_rows] = targets[v]
         best[:] = 0.0
-        work[:, n_rows] = 0.0
-        active_set(work, target, 0.0, best, MULTIPLIER_TOLERANCE, MAX_CHANGES)
-        least, total = 0.0, best.sum()
-        for k in range(n_rows):
-            fitted = 0.0
-            for j in range(n_bins):
-                if best[j] > 0.0:
-                    fitted += best[j] * work[j, k]
-            least += (fitted - target[k]) ** 2
+        least, _ = _penalised(work, target, best, 0.0, 0.0, best)  # kappa = 0: no fraction is asked for
+        total = best.sum()
         misfit[v] = least / limit
         largest[v] = 1.0
         if least > limit or total == 0.0:
