@@ -21,7 +21,7 @@ What to expect. ``chi2`` always has a solution where the unregularised fit leave
 none in voxels whose unregularised fit leaves more than its expected share (a quarter to a half of them, since
 that fit uses only a few of the m degrees of freedom), ``brd`` in fewer: it leaves aside what no spectrum can
 explain, such as the scatter over gradient directions. Both are only as good as sigma. The GCV function is flat and,
-because bins enter and leave, not smooth: the alpha found lies within about one per cent of its least value, which may
+because bins enter and leave, not smooth: the alpha found lies within one or two per cent of its least value, which may
 be a factor away in alpha. Spectra of many bins are searched on merged columns first and refined on all of them.
 """
 
