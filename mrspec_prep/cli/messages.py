@@ -6,6 +6,13 @@ import sys
 LOGGER = logging.getLogger("mrspec_prep")
 
 
+class _LogFile(logging.FileHandler):
+    """Log file that a full disk cuts short without a traceback for every line on the terminal."""
+
+    def handleError(self, record):  # noqa: N802 - name of the base class
+        """Let the line go; the terminal has it."""
+
+
 def start_logging(out_dir, run_id, verbose=0):
     """Log to the terminal and to ``OUT_DIR/logs``.
 
@@ -26,7 +33,7 @@ def start_logging(out_dir, run_id, verbose=0):
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.DEBUG if verbose else logging.INFO)
     terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    written = logging.FileHandler(log_file, encoding="utf-8")
+    written = _LogFile(log_file, encoding="utf-8")
     written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(terminal)
     LOGGER.addHandler(written)
@@ -42,7 +49,9 @@ def summarise(plans, refused, failures, out_dir):
     for subject, error in refused.items():
         LOGGER.error("sub-%s was not processed: %s", subject, error)
     for subject in sorted({*(plan.subject for plan in plans), *refused}):
-        LOGGER.info("Report: %s", out_dir / f"sub-{subject}.html")
+        report = out_dir / f"sub-{subject}.html"
+        if report.is_file():
+            LOGGER.info("Report: %s", report)
     failed = sorted({failure.subject for failure in failures} | set(refused))
     if failed:
         n_done = len({plan.subject for plan in plans} - set(failed))

@@ -274,7 +274,7 @@ def _report_of_failure(out_dir, subject):
     try:
         build_subject_report(out_dir, subject)
     except Exception as error:  # noqa: BLE001 - whatever it is, the summary must still be written
-        LOGGER.exception("the report of sub-%s could not be built", subject)
+        LOGGER.debug("the report of sub-%s could not be built", subject, exc_info=True)
         return [Failure(subject, "report", f"{type(error).__name__}: {error}", out_dir / "logs", False)]
     return []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nipype import config as nipype_config
 
-from mrspec_prep.workflows.plugins import ResilientMultiProc, monitor_resources, quiet_nipype
+from mrspec_prep.workflows.plugins import NO_SPACE, ResilientMultiProc, monitor_resources, quiet_nipype
 
 LOGGER = logging.getLogger("mrspec_prep")
 POLL_SECONDS = 0.2
@@ -74,7 +74,7 @@ def _run(workflow, plugin, plugin_args):
         runner = ResilientMultiProc(plugin_args=plugin_args)
     try:
         workflow.run(plugin=runner, plugin_args=plugin_args)
-    except (RuntimeError, ValueError, OSError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the summary must still be written
         return error
     return None
 
@@ -133,9 +133,11 @@ def failures_of(subject, log_dir):
     found = []
     for crash_file in sorted(Path(log_dir).glob("crash-*.txt")):
         text = crash_file.read_text(errors="replace")
-        match = re.match(r"Node: (\S+)", text)
+        match = re.match(r"Node: (\S+)", text) or re.match(r"crash-[\d-]+-[^-]+-(\w+)-", crash_file.name)
         step = match[1].rpartition(".")[2] if match else "unknown step"
         cause = cause_of(text)
+        if NO_SPACE in cause and "Remedy" not in cause:
+            cause += ". Remedy: make space for OUT_DIR and the work directory, then type the same command again"
         found.append(Failure(subject, step, cause, crash_file, "InputError" in cause.partition(":")[0]))
     return found
 
@@ -146,6 +148,6 @@ def cause_of(text):
     raised = [
         line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)
     ]
-    cause = raised[-1] if raised else (lines[-1].strip() if lines else "no cause was recorded")
+    cause = raised[-1] if raised else (lines[-1].strip() if lines else "no cause was recorded: is the disk full?")
     kind, separator, message = cause.partition(":")
     return f"{kind.rpartition('.')[2]}{separator}{message}"

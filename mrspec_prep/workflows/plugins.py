@@ -4,12 +4,15 @@ import logging
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from multiprocessing import get_context
+from traceback import format_exception
 
 from nipype import config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
+NO_SPACE = "No space left on device"
+DISK_FULL = f"OSError: {NO_SPACE}: the disk of the work directory is full. Remedy: make space there or --work-dir"
 WORKER_DIED = (
     "WorkerDied: the process computing this step was killed from outside, most often for lack of memory. "
     "Remedy: give more memory (--mem and the job's own limit) or fewer processes (--nprocs), then run the same "
@@ -67,11 +70,19 @@ class ResilientMultiProc(MultiProcPlugin):
         try:
             result = args.result()
         except (BrokenProcessPool, CancelledError):
-            taskid = next((key for key, future in self._task_obj.items() if future is args), None)
-            if taskid is not None:
-                self._taskresult[taskid] = {"result": None, "traceback": [WORKER_DIED + "\n"], "taskid": taskid}
+            self._fail(args, WORKER_DIED + "\n")
+            return
+        except Exception as error:  # noqa: BLE001 - Nipype's own worker code failed, on a full disk for example
+            text = "".join(format_exception(error))
+            self._fail(args, text + (f"{DISK_FULL}\n" if NO_SPACE in text else ""))
             return
         self._taskresult[result["taskid"]] = result
+
+    def _fail(self, future, text):
+        taskid = next((key for key, known in self._task_obj.items() if known is future), None)
+        if taskid is not None:
+            lines = text.splitlines(keepends=True)
+            self._taskresult[taskid] = {"result": None, "traceback": lines, "taskid": taskid}
 
     def _submit_job(self, node, updatehash=False):
         try:

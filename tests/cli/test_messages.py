@@ -18,14 +18,16 @@ def logged(tmp_path):
         handler.close()
 
 
-def test_every_participant_without_results_is_listed_with_its_cause_and_the_last_line_names_it(logged):
+def test_every_participant_without_results_is_listed_with_its_cause_and_the_last_line_names_it(logged, tmp_path):
     plans = [SimpleNamespace(subject="01"), SimpleNamespace(subject="02")]
     refused = {"03": InputError("EchoTime is missing", file="a.json", remedy="add it")}
     failures = [Failure("02", "roi", "InputError: m.nii: the mask is empty", Path("crash.txt"), True)]
-    summarise(plans, refused, failures, Path("out"))
+    for subject in ("01", "02"):
+        (tmp_path / f"sub-{subject}.html").write_text("page")
+    summarise(plans, refused, failures, tmp_path)
     text = logged()
     assert "sub-03 was not processed: a.json: EchoTime is missing. Remedy: add it" in text
     assert "sub-02 failed in step roi: m.nii: the mask is empty" in text
-    for subject in ("01", "02", "03"):
-        assert f"Report: out/sub-{subject}.html" in text
+    for subject, there in (("01", True), ("02", True), ("03", False)):
+        assert (f"Report: {tmp_path}/sub-{subject}.html" in text) == there
     assert text.splitlines()[-1].endswith("FAILED: sub-02, sub-03 (1 participant(s) done)")

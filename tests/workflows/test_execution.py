@@ -30,5 +30,15 @@ def test_a_crash_file_becomes_a_failure_with_its_step(tmp_path):
     assert (failure.subject, failure.step, failure.is_input_error) == ("01", "roi", True)
 
 
+def test_a_crash_file_cut_short_by_a_full_disk_still_names_its_step(tmp_path):
+    (tmp_path / "crash-20260101-101010-me-save_nnls-1a2b.txt").write_text("")
+    (failure,) = failures_of("01", tmp_path)
+    assert failure.step == "save_nnls"
+    assert "is the disk full?" in failure.cause
+    (tmp_path / "crash-20260101-101010-me-save_nnls-1a2b.txt").write_text("OSError: [Errno 28] No space left on device")
+    (failure,) = failures_of("01", tmp_path)
+    assert "Remedy: make space" in failure.cause
+
+
 def test_no_crash_file_no_failure(tmp_path):
     assert failures_of("01", tmp_path / "absent") == []

@@ -2,7 +2,8 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.workflows.execution import configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.execution import cause_of, configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.plugins import ResilientMultiProc
 
 
 def _die():
@@ -38,3 +39,18 @@ def test_a_killed_worker_ends_the_run_with_its_cause_and_the_others_go_on(tmp_pa
     in_flight = {failure.step for failure in failures}
     for step, name in (("first", "done.txt"), ("then", "then.txt")):
         assert step in in_flight or (tmp_path / name).read_text() == "done"
+
+
+class _Future:
+    def result(self):
+        raise FileNotFoundError("result.pklz") from OSError(28, "No space left on device")
+
+
+def test_a_worker_that_cannot_write_its_result_fails_its_step_with_the_cause():
+    plugin = ResilientMultiProc(plugin_args={"n_procs": 1, "memory_gb": 1})
+    future = _Future()
+    plugin._task_obj[7] = future
+    plugin._async_callback(future)
+    text = "".join(plugin._taskresult[7]["traceback"])
+    assert cause_of(text).startswith("OSError: No space left on device: the disk of the work directory is full. Remedy")
+    plugin.pool.shutdown()
