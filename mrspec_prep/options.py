@@ -68,9 +68,12 @@ class MaskOptions:
     source: str = "auto"
 
     def __post_init__(self):
-        if not isinstance(self.source, str) or not self.source:
+        known = ("auto", "derivative", "automatic")
+        if not isinstance(self.source, str) or not (self.source in known or self.source.endswith((".nii", ".nii.gz"))):
+            close = difflib.get_close_matches(str(self.source), known, n=1)
             raise OptionsError(
-                f"mask.source must be auto, derivative, automatic or a file pattern, got {self.source!r}"
+                f"mask.source must be {', '.join(known)} or a pattern of .nii or .nii.gz files, got {self.source!r}"
+                + (f"; did you mean {close[0]}?" if close else "")
             )
 
 

@@ -122,6 +122,7 @@ def test_noise_number(method):
         ('[noise]\nmethod = "inf"', "noise.method must be a finite number"),
         ("[noise]\nmethod = [1, 2]", "noise.method must be a finite number"),
         ('[mask]\nsource = ""', "mask.source must be"),
+        ('[mask]\nsource = "automatc"', "did you mean automatic"),
         ('[select]\ndatatype = "func"', "select.datatype must be one of auto, dwi, anat, got 'func'"),
         ("[inspect]\nn_clusters = 0", "inspect.n_clusters must be a whole number >= 1"),
         ("[inspect]\nn_clusters = [10, 2]", "inspect.n_clusters must be a number or"),

@@ -114,3 +114,20 @@ def test_reports_alone_need_results_and_tell_of_failures(place, capsys):
     (newest / "crash-1.txt").write_text("Node: a.noise\n\nValueError: no scatter\n")
     assert run(place, "--reports-only") == 1
     assert "FAILED: sub-01" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys):
+    for folder in ("02", "03"):
+        shutil.copytree(place / "bids/sub-01", place / f"bids/sub-{folder}")
+        for path in (place / f"bids/sub-{folder}").rglob("sub-01*"):
+            path.rename(path.with_name(path.name.replace("sub-01", f"sub-{folder}")))
+    image = next((place / "bids/sub-01").rglob("*te114_dwi.nii.gz"))
+    whole = nib.load(image)
+    nib.save(nib.Nifti1Image(np.zeros(whole.shape), whole.affine, whole.header), image)
+    assert run(place, "--stop-on-first-crash") == 1
+    said = capsys.readouterr().err
+    assert "FAILED: sub-01, sub-02, sub-03 (0 participant(s) done)" in said.splitlines()[-1]
+    assert "sub-02 failed in step run: not run to its end" in said
+    assert not list((place / "out").rglob("finished.json"))
+    assert run(place) == 1
+    assert "FAILED: sub-01 (2 participant(s) done)" in capsys.readouterr().err.splitlines()[-1]

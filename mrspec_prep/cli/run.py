@@ -216,7 +216,7 @@ def compute(args, settings, run_id, plans, refused, resources):
         forget_finished(out_dir, subject)
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
-    ended = None
+    ended, progress = None, Progress()
     if todo:
         configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
         workflow = init_participants_wf(
@@ -230,14 +230,17 @@ def compute(args, settings, run_id, plans, refused, resources):
             resources.nprocs,
             resources.omp_nthreads,
         )
-        ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=_progress)
+        ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
         if args.resource_monitor:
             table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(resources_used(workflow)))
             LOGGER.info("Peak memory of every step: %s", table)
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
+    if ended is not None:
+        reached = {failure.subject for failure in failures} | progress.subjects_done
+        failures += [_stopped(plan.subject, args, ended, out_dir) for plan in todo if plan.subject not in reached]
     failed = {failure.subject for failure in failures}
     failures += _report_refused(out_dir, run_id, refused)
-    if ended is not None and not failures:
+    if ended is not None and not failed:
         failures.append(Failure("all", "run", f"{type(ended).__name__}: {ended}", out_dir / "logs", False))
         failed |= {plan.subject for plan in todo}
     for plan in todo:
@@ -329,6 +332,24 @@ def _plugin(args, resources):
     return "MultiProc", {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb}
 
 
-def _progress(node, status):
-    words = {"start": "started", "end": "done", "exception": "FAILED"}
-    LOGGER.info("%s: %s", node.fullname.partition(".")[2].replace("_wf", ""), words.get(status, status))
+def _stopped(subject, args, ended, out_dir):
+    """Failure of a participant that the run never came to, or not to its end."""
+    why = f"{type(ended).__name__}: {' '.join(str(ended).split())[:200]}"
+    if args.stop_on_first_crash:
+        why = "not run to its end: --stop-on-first-crash ended the run at the first failure"
+    return Failure(subject, "run", why, out_dir / "logs", False)
+
+
+class Progress:
+    """Says which step started or ended, and remembers the participants whose report was written."""
+
+    def __init__(self):
+        self.subjects_done = set()
+
+    def __call__(self, node, status):
+        """Take a status of Nipype: start, end or exception."""
+        words = {"start": "started", "end": "done", "exception": "FAILED"}
+        place = node.fullname.partition(".")[2]
+        if status == "end" and node.name == "report":
+            self.subjects_done.add(place.partition("_wf")[0].removeprefix("sub_"))
+        LOGGER.info("%s: %s", place.replace("_wf", ""), words.get(status, status))
