@@ -211,6 +211,7 @@ def _draw_bars(axes, results):
 def main(arguments=None):
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path, nargs="?", help="the same as --figure")
     parser.add_argument("--figure", type=Path, help="where to draw the figure (.svg, .png, .pdf)")
     parser.add_argument("--table", type=Path, help="where to write the table of all cells")
     parser.add_argument("--sigma", choices=("b0-repeats", "known"), default="b0-repeats", help="noise level given")
@@ -223,8 +224,8 @@ def main(arguments=None):
     print(summary(results))
     if options.table:
         options.table.write_text(table(results), encoding="utf-8")
-    if options.figure:
-        draw(results, options.figure)
+    if options.figure or options.path:
+        draw(results, options.figure or options.path)
     return 0
 
 
