@@ -125,6 +125,7 @@ class EstimateUncertainty(SimpleInterface):
         notes |= {
             "Simultaneous": settings.simultaneous,
             "ComparedNumbers": found.n_numbers,
+            "VoxelsComparedInFull": int((found.compared_in_full & found.possible).sum()),
             "VoxelsWithoutBounds": int((~found.possible).sum()),
         }
 

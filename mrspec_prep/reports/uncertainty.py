@@ -101,6 +101,9 @@ def _statements(series, words):
         yield words["bias"]
     if "min" in series.uncertainty:
         yield words["simultaneous" if about.get("Simultaneous") else "each"].format(level=level)
+        full = about.get("VoxelsComparedInFull") or 0
+        if full > 0.1 * series.n_voxels:
+            yield words["in_full"].format(share=percent(full / series.n_voxels))
         without = about.get("VoxelsWithoutBounds") or 0
         if without:
             yield words["impossible"].format(n=count(without, "voxel"), share=percent(without / series.n_voxels))

@@ -40,6 +40,9 @@ class FractionBounds:
         Between 0 and 1. 0 and 1 where no spectrum explains the signal within the noise: nothing is known then.
     possible : (n_voxels,) bool array
         Whether any non-negative spectrum explains the signal.
+    compared_in_full : (n_voxels,) bool array
+        Where no spectrum explains the leading combinations alone (the kernel misses something): all
+        combinations were compared instead, with their wider limit.
     misfit : (n_voxels,) array
         Least misfit of a non-negative spectrum over the limit, R2 [ratio]; at most 1 where possible.
     n_numbers : int
@@ -51,6 +54,7 @@ class FractionBounds:
     low: dict[str, np.ndarray]
     high: dict[str, np.ndarray]
     possible: np.ndarray
+    compared_in_full: np.ndarray
     misfit: np.ndarray
     n_numbers: int
     level: float
@@ -95,7 +99,8 @@ def bound_fractions(
         Of each voxel's noise variance, where it was estimated: the F distribution takes the place of chi-squared.
     n_numbers : int, optional
         Leading singular directions of the kernel (``kernel = P B``) in which signal and spectrum are compared: there
-        repeats and directions are averaged. Any number keeps the level; default: ``informative_numbers``.
+        repeats and directions are averaged. Any number keeps the level; default: ``informative_numbers``. Voxels
+        that no spectrum explains so are compared in all directions, which can only widen what is possible.
     n_threads : int, optional
 
     Returns
@@ -122,23 +127,38 @@ def bound_fractions(
     if n_numbers is None:
         n_numbers = informative_numbers(reduced, compressed, noise_std)
     n_numbers = min(n_numbers, reduced.n_ranks)
-    limit = misfit_limit(n_numbers, level, degrees_of_freedom)
-    slack = np.inf if joint else misfit_limit(1, level, degrees_of_freedom)
-    columns = np.ascontiguousarray(reduced.columns[:, :n_numbers])
-    targets = np.ascontiguousarray(compressed[:, :n_numbers] / noise_std[:, None])
     touched = np.array([touched_bins(grid, box) for box in regions.values()], dtype=float)
     beyond = np.array([~enclosed_bins(grid, box) for box in regions.values()], dtype=float)
     sides = np.concatenate([touched, beyond]).reshape(2 * len(regions), reduced.n_bins)
+    scaled = compressed / noise_std[:, None]
     largest, misfit = np.ones((len(signals), len(sides))), np.zeros(len(signals))
+    pending = np.arange(len(signals))
+    for n_compared in (n_numbers, reduced.n_ranks):
+        limits = (
+            misfit_limit(n_compared, level, degrees_of_freedom),
+            np.inf if joint else misfit_limit(1, level, degrees_of_freedom),
+        )
+        columns = np.ascontiguousarray(reduced.columns[:, :n_compared])
+        largest[pending], misfit[pending] = _largest_shares(columns, scaled[pending], sides, limits, n_threads)
+        pending = np.flatnonzero(misfit > 1)
+        if n_compared == n_numbers:
+            compared_in_full = misfit > 1
+    high = {name: largest[:, i] for i, name in enumerate(regions)}
+    low = {name: 1.0 - largest[:, len(regions) + i] for i, name in enumerate(regions)}
+    return FractionBounds(low, high, misfit <= 1, compared_in_full, misfit, n_numbers, level)
+
+
+def _largest_shares(columns, scaled, sides, limits, n_threads):
+    """Largest share of every side and least misfit over the limit, per voxel."""
+    targets = np.ascontiguousarray(scaled[:, : columns.shape[1]])
+    largest, misfit = np.ones((len(targets), len(sides))), np.zeros(len(targets))
 
     def work(start, stop):
         part = slice(start, stop)
-        _bounds_block(columns, targets[part], sides, (limit, slack), largest[part], misfit[part])
+        _bounds_block(columns, targets[part], sides, limits, largest[part], misfit[part])
 
-    for_blocks(len(signals), BLOCK, work, n_threads)
-    high = {name: largest[:, i] for i, name in enumerate(regions)}
-    low = {name: 1.0 - largest[:, len(regions) + i] for i, name in enumerate(regions)}
-    return FractionBounds(low, high, misfit <= 1, misfit, n_numbers, level)
+    for_blocks(len(targets), BLOCK, work, n_threads)
+    return largest, misfit
 
 
 def touched_bins(grid, box):

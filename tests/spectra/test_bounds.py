@@ -78,6 +78,17 @@ def test_the_fraction_of_a_feasible_fit_lies_within(echoes):
         assert (fraction[feasible] <= found.high[name][feasible] + 1e-9).all()
 
 
+def test_a_small_misfit_of_the_kernel_widens_the_comparison_and_not_all_is_lost(echoes):
+    kernel, grid, _, clean = echoes
+    shift = 5.0 * NOISE * reduce_kernel(kernel).projection[:, 3]
+    missed = np.concatenate([clean[:10] + shift, clean[:10] - shift])
+    found = bound_fractions(missed, kernel, NOISE, grid, REGIONS, n_numbers=5)
+    assert (found.compared_in_full & found.possible).any()
+    wide = bound_fractions(missed, kernel, NOISE, grid, REGIONS, n_numbers=1000)
+    which = found.compared_in_full
+    np.testing.assert_array_equal(found.high["long"][which], wide.high["long"][which])
+
+
 def test_less_noise_gives_narrower_bounds_inside_the_wider(echoes):
     kernel, grid, _, clean = echoes
     wide, narrow = (bound_fractions(clean, kernel, std, grid, REGIONS, n_numbers=8) for std in (0.02, 0.002))
@@ -127,6 +138,7 @@ def test_a_signal_that_no_spectrum_explains_leaves_everything_open(echoes):
     rising = np.vstack([clean[:1], clean[:1, ::-1]])
     found = bound_fractions(rising, kernel, NOISE, grid, REGIONS, n_numbers=8)
     assert found.possible.tolist() == [True, False]
+    assert found.compared_in_full.tolist() == [False, True]
     assert found.low["short"][1] == 0
     assert found.high["short"][1] == 1
 
