@@ -5,7 +5,7 @@ import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from bids.layout.writing import build_path
 
@@ -181,6 +181,14 @@ def bids_uri(path, datasets):
         if path.is_relative_to(root):
             return f"bids:{name}:{path.relative_to(root).as_posix()}"
     return path.name
+
+
+def linked_datasets(out_dir):
+    """Roots of the inputs of a derivative dataset by the names of its ``DatasetLinks``; web addresses are left out."""
+    out_dir = Path(out_dir).resolve()
+    path = out_dir / "dataset_description.json"
+    links = json.loads(path.read_text(encoding="utf-8"))["DatasetLinks"] if path.is_file() else {}
+    return {name: out_dir / unquote(link) for name, link in links.items() if "://" not in link}
 
 
 def _relative(path, out_dir):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
+from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
@@ -48,6 +49,8 @@ class SaveDerivatives(SimpleInterface):
         self.series = read_series(self.inputs.series)
         self.roi = np.load(self.inputs.roi)
         self.written = []
+        here = {"raw": self.inputs.bids_dir, "": self.inputs.out_dir}
+        self.roots = linked_datasets(self.inputs.out_dir) | here
 
     def _path(self, suffix, extension=".nii.gz", **entities):
         return output_path(
@@ -60,9 +63,8 @@ class SaveDerivatives(SimpleInterface):
         )
 
     def _metadata(self, **more):
-        roots = {"raw": self.inputs.bids_dir, "": self.inputs.out_dir}
         return {
-            "Sources": [bids_uri(image, roots) for image in self.series.images],
+            "Sources": [bids_uri(image, self.roots) for image in self.series.images],
             "OptionsHash": self.inputs.options_hash,
             "Seed": self.inputs.seed,
             "Device": "cpu",
@@ -88,6 +90,7 @@ class _AcquisitionInputSpec(SaveInputSpec):
     roi_notes = File(exists=True, mandatory=True, desc="notes of mask and signals (JSON)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
     noise_notes = File(exists=True, mandatory=True, desc="method, degrees of freedom, SNR (JSON)")
+    masks = traits.List(traits.Str(), value=[], usedefault=True, desc="masks given, whose intersection was fitted")
 
 
 class SaveAcquisition(SaveDerivatives):
@@ -101,7 +104,9 @@ class SaveAcquisition(SaveDerivatives):
         noise_notes = json.loads(Path(self.inputs.noise_notes).read_text())
         kernel = self.inputs.kernel["name"]
         reference, _, _ = load_reference(self.series)
-        self._map(self.roi[self.roi], "roi", "mask", desc="roi", metadata={"MaskSource": roi_notes["source"]})
+        sources = [bids_uri(path, self.roots) for path in [*self.series.images, *self.inputs.masks]]
+        about_roi = {"MaskSource": roi_notes["source"], "Sources": sources}
+        self._map(self.roi[self.roi], "roi", "mask", desc="roi", metadata=about_roi)
         self._map(reference, "reference", desc="reference")
         noise_metadata = {
             "NoiseMethod": noise_notes["method"],

@@ -57,7 +57,8 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     inspect = node(
         FitInspect(**fitting, **law, settings=asdict(options.inspect), seed=plan.seed), "inspect_em", omp_nthreads
     )
-    save_acquisition = node(SaveAcquisition(**common, **saving), "save_acquisition")
+    masks = [str(mask) for mask in plan.masks]
+    save_acquisition = node(SaveAcquisition(**common, **saving, masks=masks), "save_acquisition")
     save_nnls = node(SaveNNLS(**common, **saving), "save_nnls")
     save_inspect = node(SaveInspect(**common, **saving), "save_inspect")
 

@@ -16,7 +16,7 @@ from bids import BIDSLayout
 from mrspec_prep.bids import atomic
 from mrspec_prep.bids.atomic import write_atomically, write_if_changed
 from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue, map_entry
-from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, parse_name
+from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name
 from mrspec_prep.bids.derivatives import (
     bids_uri,
     encodings_table,
@@ -326,6 +326,15 @@ def test_cluster_spectra_round_trip(tmp_path):
     assert table["t2star"].max() == pytest.approx(0.5)
     with pytest.raises(ValueError, match="do not match"):
         write_cluster_spectra(path, spectra, GRID, weights=[1.0], peaks=peaks, metadata=METADATA)
+
+
+def test_inputs_are_found_again_by_their_links(tmp_path):
+    masks = tmp_path / "all masks"
+    start_dataset(tmp_path / "out", tmp_path / "bids", {"masks": masks, "atlas": "https://example.org/atlas"})
+    found = linked_datasets(tmp_path / "out")
+    assert set(found) == {"raw", "masks"}
+    assert bids_uri(masks / "sub-01/dwi/sub-01_mask.nii.gz", found) == "bids:masks:sub-01/dwi/sub-01_mask.nii.gz"
+    assert linked_datasets(tmp_path / "nowhere") == {}
 
 
 def test_sources_are_bids_uris(tmp_path, like):
