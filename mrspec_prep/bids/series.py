@@ -120,6 +120,7 @@ def find_series(layout, subject, select, sessions=None, filters=None):
         )
     sidecars = Sidecars(layout.root)
     described = [describe_image(path, sidecars) for path in images]
+    parts += _without_image({path.parent for path in images})
     series = [_join(group, [*notes, *parts]) for group in group_images(described)]
     return _named_apart(_with_encodings(series))
 
@@ -128,6 +129,17 @@ def _without_other_parts(images):
     others = [path for path in images if split_name(path).entities.get("part") in OTHER_PARTS]
     notes = [f"{path.name}: phase, real and imaginary parts are not read." for path in others]
     return [path for path in images if path not in others], notes
+
+
+def _without_image(folders):
+    """Notes on b-value files whose image is not there: it may have been lost."""
+    notes = []
+    for folder in sorted(folders):
+        images = [split_name(path).entities.items() for path in folder.glob("*_dwi.nii*") if path.is_file()]
+        for path in sorted(folder.glob("*_dwi.bval")):
+            if not any(split_name(path).entities.items() <= image for image in images):
+                notes.append(f"{path.name} has no image beside it: is one missing?")
+    return notes
 
 
 def _join(group, notes):

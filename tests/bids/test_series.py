@@ -58,6 +58,15 @@ def test_other_entities_keep_series_apart(tiny, entity):
     assert all(len(one.images) == 2 for one in series)
 
 
+def test_a_lost_image_is_said(tiny):
+    tiny.dwi("acq-a_", EchoTime=0.06)
+    tiny.dwi("acq-b_", EchoTime=0.08)
+    tiny.dwi("acq-c_", EchoTime=0.1).unlink()
+    (series,) = tiny.find()
+    assert len(series.images) == 2
+    assert [note for note in series.notes if "acq-c_dwi.bval has no image" in note]
+
+
 def test_an_image_that_lost_its_sidecar_is_not_taken_for_a_series_of_its_own(tiny):
     tiny.dwi("acq-a_", EchoTime=0.06, MultipartID="x")
     tiny.dwi("acq-b_", EchoTime=0.08, MultipartID="x")
