@@ -55,8 +55,9 @@ Voxels outside the region of interest (`desc-roi_mask`) hold 0.
 
 Spectra in HDF5
 ---------------
-`*_desc-nnls_spectra.h5` holds the coefficients `dual` of each voxel of the region and one `basis` for all: the spectrum
-is max(dual @ basis, 0) / alpha, on the grid whose axes are in the group `axes` (bins in C order).
+`*_desc-nnls_spectra.h5` holds coefficients of each voxel of the region, the first in double precision (`dual_leading`),
+the others in single (`dual`), and one `basis` for all: the spectrum is max(hstack([dual_leading, dual]) @ basis, 0) /
+alpha, on the grid whose axes are in the group `axes` (bins in C order).
 `*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
 
 To read this dataset with PyBIDS, add `logs/pybids_config.json`, which knows the entity `param`:

@@ -22,6 +22,7 @@ from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integra
 from mrspec_prep.spectra.nnls import NNLSResult
 from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
 from mrspec_prep.spectra.sharing import SharedSignals, share_signals
+from mrspec_prep.spectra.storage import storable
 
 N_NEIGHBOURS = 26  # whose signals may be shared
 
@@ -62,7 +63,7 @@ class FitNNLS(SimpleInterface):
                 shared.signals, kernel, self.inputs.alpha_rule, shared.noise_std, self.inputs.alpha_scope,
                 alpha=self.inputs.alpha,
             )  # fmt: skip
-            result = fit_nnls(shared.signals, kernel, choice, self.inputs.tolerance)
+            result = storable(fit_nnls(shared.signals, kernel, choice, self.inputs.tolerance))
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
             maps |= mean_parameters(result, grid, name, series.encodings)
             group_of, _ = series.encodings.groups()
