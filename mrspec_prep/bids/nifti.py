@@ -19,8 +19,8 @@ SMALLEST_VOXEL = 1e-15  # mm3, far below any voxel, also one written in metres
 CHUNK = 1 << 20  # bytes
 MOST_COMPRESSED = 1100  # gzip cannot shrink data by more than this factor
 SLACK = 4096  # bytes that a gzip stream may hold beyond the data before its length is counted
-BROKEN = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error)
-BROKEN += (nib.filebasedimages.ImageFileError, HeaderDataError, HeaderTypeError, WrapStructError)
+NIBABEL_ERRORS = (nib.filebasedimages.ImageFileError, HeaderDataError, HeaderTypeError, WrapStructError)
+BROKEN = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *NIBABEL_ERRORS)
 
 
 @dataclass(frozen=True, eq=False)

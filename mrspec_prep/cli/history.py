@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from mrspec_prep.bids.atomic import write_atomically
 
-LOCKS = []  # held until the process ends; the kernel frees them even after SIGKILL
+LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
 
