@@ -20,10 +20,7 @@ def residual_freedom(result, group_of):
         Below one the residual is no test of the fit.
 
     """
-    if result.sparse is None:
-        parameters = effective_parameters(result)
-    else:
-        parameters = np.diff(result.sparse.indptr)
+    parameters = effective_parameters(result) if result.sparse is None else np.diff(result.sparse.indptr)
     return len(np.unique(group_of)) - parameters
 
 
