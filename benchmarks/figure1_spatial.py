@@ -27,10 +27,11 @@ from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate
 from mrspec_prep.spectra import estimate_noise, fit_inspect, neighbours_of, reduce_kernel
 from mrspec_prep.spectra.em_problem import make_problem
 from mrspec_prep.spectra.inspect_em import empty_state
-from mrspec_prep.spectra.potts_em import ROUNDS, begin, find_densities, settle
+from mrspec_prep.spectra.potts_em import begin, settle
 
 SHAPE = (10, 10, 10)
 SMOOTHNESS = 1.5  # voxels
+ROUNDS = 500
 METHODS = ("inspect", "spatial", "oracle", "oracle_spatial", "beta")
 
 
@@ -45,8 +46,7 @@ def oracle_labels(problem, pure):
     state = empty_state(problem, 2)
     state.means = pure @ problem.reduced.projection
     state.norms = np.einsum("mk,mk->m", state.means, state.means)
-    one = begin(problem, state, 0.0)
-    find_densities(problem, one)
+    one = begin(problem, state, 0.0, lambda *_: None)
     alone = one.log_density.argmax(axis=1)
     settle(problem, one, lambda *_: None, ROUNDS, True)
     return alone, one.responsibilities.argmax(axis=1)

@@ -128,6 +128,28 @@ def noise_responsibilities(problem, state, log_probs, totals):
     return responsibilities, scales
 
 
+def noise_densities(problem, state):
+    """Densities of every voxel under every cluster over their sum, and the total log of the sums with constants.
+
+    Returns
+    -------
+    shares : (n_voxels, n_clusters) array
+    total : float
+
+    """
+    n_voxels, n_clusters = len(problem.signals), len(state.probs)
+    shares, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
+    run = _block_runner(problem, state, np.zeros(n_clusters))
+
+    def work(start, stop):
+        part, spare = slice(start, stop), np.empty((n_clusters, problem.n_encodings))
+        moments, weights = np.empty((3, n_clusters)), np.empty(n_clusters)
+        return run(part, moments, weights, spare, shares[part], scales[part], np.zeros(n_clusters))
+
+    gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    return shares, float(np.sum(gains) + problem.constant.sum())
+
+
 def _block_runner(problem, state, log_probs):
     """Call of compiled code for one block of voxels."""
     noise, prior = problem.noise, float(problem.scale_variance)

@@ -51,8 +51,8 @@ class InspectResult:
         Mean adjusted Rand index between the partition of the best short run and those of the others:
         1 where every start leads to the same clusters, near 0 where each leads elsewhere.
     spatial : PottsFit or None
-        With ``neighbours``: their weight, and the free energy, which then stands in ``trace``. The
-        log-likelihood is that of every voxel given its neighbours' responsibilities.
+        With ``neighbours``: their weight, and the free energy gained in each step, whose sum then
+        stands in ``trace``. The log-likelihood is that of every voxel given its neighbours' responsibilities.
 
     """
 
@@ -162,7 +162,7 @@ def _with_neighbours(problem, state, rng, n_starts, max_steps):
             states.append(best_start(averaged, len(state.probs), rng, n_starts))
             run_em(averaged, states[-1], max_steps)
     potts, fit, converged = fit_potts(problem, states, m_step, max_steps)
-    return _finish(problem, potts.state, fit.free_energy, converged, potts, fit)
+    return _finish(problem, potts.state, np.append(0.0, np.cumsum(fit.rises)), converged, potts, fit)
 
 
 def for_starts(problem):

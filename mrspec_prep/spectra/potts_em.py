@@ -1,7 +1,7 @@
 """InSpect's EM with a Potts prior: neighbouring voxels tend to share their cluster.
 
 The E-step is a mean field, swept colour by colour (no two voxels of a colour are neighbours), so
-that at a given weight beta and field h the free energy never falls. beta and h are estimated from
+that at the weight beta and field h of a round the free energy never falls. beta and h are estimated from
 the image itself: they maximise the pseudo-likelihood of the current responsibilities given their
 neighbours' (Besag 1975; with responsibilities in place of labels: Celeux, Forbes and Peyrard 2003).
 """
@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from mrspec_prep.spectra.compiled import for_blocks
-from mrspec_prep.spectra.em_noise import noise_e_step, noise_responsibilities
+from mrspec_prep.spectra.em_noise import noise_densities, noise_e_step, noise_responsibilities
 from mrspec_prep.spectra.neighbours import Neighbours
 from mrspec_prep.spectra.potts import (
     SMALLEST,
@@ -27,9 +27,8 @@ from mrspec_prep.spectra.potts import (
 
 BLOCK = 4096  # voxels per partial sum
 SWEEPS = 3  # of the mean field between two updates of the spectra
-START_ROUNDS = 15  # from each starting point, of which the best continues
-ROUNDS = 60  # at most, until beta is settled
-SETTLED = 1e-3  # change of beta x degree and of h, in nats, at which they are held
+START_ROUNDS = 30  # from each starting point, of which the best continues
+SETTLED = 1e-3  # change of beta x degree and of h, in nats, at which a fit may end
 TOLERANCE = 1e-7  # nats per voxel gained by a step at which EM stops
 MAX_SUPPORT = 10.0  # nats with which unanimous neighbours may speak: bounds beta where labels never disagree
 LARGEST_STEP = 2.0  # nats of unanimous neighbours by which beta may change at once
@@ -49,15 +48,15 @@ class PottsFit:
         Whether beta was found from the data.
     field : (n_clusters,) array
         h: log prior of each cluster where no neighbour speaks.
-    free_energy : (n_steps + 1,) array
-        Penalised, without the constant log Z, at the final beta and h. It never falls.
+    rises : (n_steps,) array
+        Penalised free energy gained in each step, at the beta and h of that step: never negative.
 
     """
 
     weight: float
     estimated: bool
     field: np.ndarray
-    free_energy: np.ndarray
+    rises: np.ndarray
 
 
 @dataclass
@@ -103,7 +102,7 @@ def fit_potts(problem, states, m_step: Callable, max_steps):
     m_step : callable
         ``m_step(problem, state, moments, weights, sums)`` updates a state in place.
     max_steps : int
-        At the final beta.
+        Rounds of prior, mean field and spectra.
 
     Returns
     -------
@@ -114,65 +113,62 @@ def fit_potts(problem, states, m_step: Callable, max_steps):
     """
     estimate = problem.spatial_weight is None
     beta = 0.0 if estimate else float(problem.spatial_weight)
-    fields = [begin(problem, state, beta) for state in states]
+    fields = [begin(problem, state, beta, m_step) for state in states]
+    rises = [np.empty(0)] * len(fields)
     if len(fields) > 1:
-        for one in fields:
-            settle(problem, one, m_step, START_ROUNDS, estimate)
-    best = max(fields, key=lambda one: penalised(problem, one, one.log_likelihood))
-    settle(problem, best, m_step, ROUNDS, estimate)
-    trace, converged = climb(problem, best, m_step, max_steps)
-    return best, PottsFit(best.beta, estimate, best.field, trace), converged
+        rises = [settle(problem, one, m_step, START_ROUNDS, estimate)[0] for one in fields]
+    best = int(np.argmax([penalised(problem, one, one.log_likelihood) for one in fields]))
+    more, converged = settle(problem, fields[best], m_step, max_steps, estimate)
+    find_sums(problem, fields[best])
+    fit = PottsFit(fields[best].beta, estimate, fields[best].field, np.append(rises[best], more))
+    return fields[best], fit, converged
 
 
-def begin(problem, state, beta):
-    """Mean field at the responsibilities that independent voxels would have."""
+def begin(problem, state, beta, m_step):
+    """Mean field at the responsibilities that independent voxels would have, and the M-step from there."""
     n_voxels, n_clusters = len(problem.signals), len(state.probs)
     arrays = [np.zeros((n_voxels, n_clusters)) for _ in range(5)]
     one = MeanField(state, np.log(np.maximum(state.probs, SMALLEST)), beta, *arrays)
     find_densities(problem, one)
     sweep(problem.neighbours, one, 0.0, 1, problem.n_threads)
+    m_step(problem, state, *find_sums(problem, one))
+    find_densities(problem, one)
     return one
 
 
 def settle(problem, one, m_step, n_rounds, estimate):
-    """Alternate mean field, prior and spectra until beta and h stay; in place."""
-    scale = problem.neighbours.degree.max()
-    for _ in range(n_rounds):
-        old = np.append(one.field, one.beta * scale)
-        find_densities(problem, one)
-        sweep(problem.neighbours, one, one.beta, SWEEPS, problem.n_threads)
-        fit_prior(problem, one, estimate)
-        update(problem, one, m_step)
-        if np.abs(np.append(one.field, one.beta * scale) - old).max() <= SETTLED:
-            break
+    """Alternate prior, mean field and spectra until all stay; in place.
 
-
-def climb(problem, one, m_step, max_steps):
-    """Coordinate ascent of the penalised free energy at the beta and h reached; in place.
-
-    At beta = 0 the field is log p, and this is EM for independent voxels.
+    Mean field and spectra climb the penalised free energy of the round's beta and h; the prior then
+    moves to the pseudo-likelihood's maximum, which changes the free energy itself. With beta and h
+    held to the end mean field would let the larger cluster grow into the other. At beta = 0, h is
+    log p, and this is EM for independent voxels.
 
     Returns
     -------
-    trace : (n_steps + 1,) array
+    rises : (n_steps,) array
+        Free energy gained in each round at its beta and h; never negative.
     converged : bool
 
     """
-    trace, tolerance = [], TOLERANCE * len(problem.signals)
-    for _ in range(max_steps + 1):
+    degree = problem.neighbours.degree.max()
+    rises, tolerance = [], TOLERANCE * len(problem.signals)
+    n_sweeps = SWEEPS if estimate or one.beta > 0 else 1
+    for _ in range(n_rounds):
+        old = np.append(one.field, one.beta * degree)
+        fit_prior(problem, one, estimate)
+        before = penalised(problem, one, free_energy(problem, one))
+        sweep(problem.neighbours, one, one.beta, n_sweeps, problem.n_threads)
+        m_step(problem, one.state, *find_sums(problem, one))
         find_densities(problem, one)
-        sweep(problem.neighbours, one, one.beta, SWEEPS if one.beta > 0 else 1, problem.n_threads)
-        sums = find_sums(problem, one)
-        trace.append(penalised(problem, one, free_energy(problem, one)))
-        if len(trace) > 1 and abs(trace[-1] - trace[-2]) < tolerance:
+        rises.append(penalised(problem, one, free_energy(problem, one)) - before)
+        moved = np.abs(np.append(one.field, one.beta * degree) - old).max()
+        if rises[-1] <= tolerance and moved <= SETTLED:
             break
-        if len(trace) <= max_steps:
-            m_step(problem, one.state, *sums)
-            if one.beta == 0:
-                one.field = np.log(np.maximum(one.state.probs, SMALLEST))
+    sweep(problem.neighbours, one, one.beta, 1, problem.n_threads)
     _, _, gain = pseudo_likelihood(problem, one)
     one.log_likelihood = gain + one.total
-    return np.array(trace), len(trace) <= max_steps
+    return np.array(rises), len(rises) < n_rounds
 
 
 def penalised(problem, one, value):
@@ -187,8 +183,7 @@ def find_densities(problem, one):
     """Log-densities and moments of the voxel scale at the present spectra."""
     state = one.state
     if problem.noise is not None:
-        flat = np.zeros(len(state.probs))
-        shares, _ = noise_responsibilities(problem, state, flat, flat)
+        shares, one.total = noise_densities(problem, state)
         one.log_density = np.log(np.maximum(shares, SMALLEST))
         return
 
@@ -254,7 +249,7 @@ def find_sums(problem, one):
     n_voxels, n_ranks = problem.signals.shape
     n_clusters = w.shape[1]
     if problem.noise is not None:
-        one.total, *sums = noise_e_step(problem, state, relative_prior(one))
+        _, *sums = noise_e_step(problem, state, relative_prior(one))
         one.weights = sums[1]
         return sums
     n_blocks = -(-n_voxels // BLOCK)
@@ -276,14 +271,6 @@ def find_sums(problem, one):
 def relative_prior(one):
     """Log prior of every voxel (n_voxels, n_clusters) under which its responsibilities are the present ones."""
     return np.log(np.maximum(one.responsibilities, SMALLEST)) - one.log_density
-
-
-def update(problem, one, m_step):
-    """M-step, and the log-likelihood before it (responsibilities mixed by their neighbours)."""
-    sums = find_sums(problem, one)
-    _, _, gain = pseudo_likelihood(problem, one)
-    one.log_likelihood = gain + one.total
-    m_step(problem, one.state, *sums)
 
 
 def free_energy(problem, one):
