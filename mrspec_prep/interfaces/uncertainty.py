@@ -105,7 +105,8 @@ class EstimateUncertainty(SimpleInterface):
         maps |= {f"value:{key}": value for key, value in read(result).items() if key.startswith("peak")}
         for part in ("std", "low", "high"):
             maps |= {f"{part}:{key}": value for key, value in getattr(found, part).items()}
-        notes |= {"Resamples": settings.bootstrap, "Resampling": kind}
+        failed = int(found.n_failed.sum())
+        notes |= {"Resamples": settings.bootstrap, "Resampling": kind, "ResamplesNotConverged": failed}
 
     def _bounds(self, problem, settings, maps, notes):
         degrees = json.loads(Path(self.inputs.noise_notes).read_text()).get("degrees_of_freedom")

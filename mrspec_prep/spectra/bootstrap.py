@@ -34,6 +34,8 @@ class BootstrapResult:
     shift : dict of str to (n_voxels,) array
         Mean of the resamples less the estimate: how far one more round of noise and regularisation
         moves the quantity, a lower hint of its bias.
+    n_failed : (n_voxels,) int array
+        Resamples whose spectrum was not certified to the tolerance (they are counted all the same).
     n_resamples : int
     level : float
     kind : str
@@ -45,6 +47,7 @@ class BootstrapResult:
     low: dict[str, np.ndarray]
     high: dict[str, np.ndarray]
     shift: dict[str, np.ndarray]
+    n_failed: np.ndarray
     n_resamples: int
     level: float
     kind: str
@@ -114,8 +117,9 @@ def bootstrap(
         found = []
         for voxel in range(start, stop):
             generator = np.random.default_rng([seed, int(ids[voxel])])
-            resamples = refit(voxel, noise(voxel, generator, n_resamples))
-            found.append({name: (values.std(ddof=1), values.mean()) for name, values in read(resamples).items()})
+            resamples, failed = refit(voxel, noise(voxel, generator, n_resamples))
+            spread = {name: (values.std(ddof=1), values.mean()) for name, values in read(resamples).items()}
+            found.append((spread, failed))
         return found
 
     with single_threaded_blas():
@@ -124,12 +128,13 @@ def bootstrap(
     low, high, std, shift = {}, {}, {}, {}
     width = norm.ppf((1 + level) / 2)
     for name, values in estimate.items():
-        std[name], mean = np.array([row[name] for row in rows]).reshape(-1, 2).T
+        std[name], mean = np.array([row[name] for row, _ in rows]).reshape(-1, 2).T
         shift[name] = mean - values
         bottom, top = (limits or {}).get(name, (-np.inf, np.inf))
         low[name] = np.clip(values - width * std[name], bottom, top)
         high[name] = np.clip(values + width * std[name], bottom, top)
-    return BootstrapResult(std, low, high, shift, n_resamples, level, kind)
+    n_failed = np.array([failed for _, failed in rows], dtype=int)
+    return BootstrapResult(std, low, high, shift, n_failed, n_resamples, level, kind)
 
 
 def _noise_source(signals, reduced, result, kind, noise_std):
@@ -168,7 +173,7 @@ def _spectrum(result, voxel):
 
 
 def _refit(reduced, result):
-    """Function (voxel, compressed noise) -> NNLSResult of the noisy copies of its fit."""
+    """Function (voxel, compressed noise) -> spectra of the noisy copies of its fit, and how many failed."""
     if result.sparse is not None:
         return lambda voxel, noise: _refit_sparse(reduced, _spectrum(result, voxel), noise)
     alphas = _alphas(result)
@@ -179,9 +184,12 @@ def _refit(reduced, result):
         fitted = reduced.basis[:kept] @ _spectrum(result, voxel)
         copies = np.ascontiguousarray(fitted + noise[:, :kept])
         duals = np.empty_like(copies)
-        refit_copies(columns, copies, alphas[voxel], result.dual[voxel, :kept].copy(), SPECTRUM_TOLERANCE, duals)
+        failed = refit_copies(
+            columns, copies, alphas[voxel], result.dual[voxel, :kept].copy(), SPECTRUM_TOLERANCE, duals
+        )
         n = len(duals)
-        return NNLSResult(duals, basis, float(alphas[voxel]), np.zeros(n), np.ones(n, bool), np.zeros(n, int))
+        fits = NNLSResult(duals, basis, float(alphas[voxel]), np.zeros(n), np.ones(n, bool), np.zeros(n, int))
+        return fits, failed
 
     return refit
 
@@ -194,4 +202,4 @@ def _refit_sparse(reduced, spectrum, noise):
     active_set_block(
         reduced.columns, copies, np.zeros(len(copies)), 0.0, MULTIPLIER_TOLERANCE, MAX_CHANGES, spectra, gap, changes
     )
-    return spectra
+    return spectra, int((changes >= MAX_CHANGES).sum())

@@ -100,6 +100,7 @@ def test_intervals_respect_limits():
     found = bootstrap(signals, Echoes.kernel, fit, Echoes.read, n_resamples=40, limits=limits)
     assert (found.low["short"] >= 0).all()
     assert (found.low["short"] < found.high["short"]).all()
+    assert found.n_failed.tolist() == [0] * 10
 
 
 def test_main_peaks_are_the_largest_that_find_peaks_finds(placenta):
