@@ -81,7 +81,7 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
     """
     out_dir = Path(out_dir)
     sources = {"raw": bids_dir, **(derivatives or {})}
-    links = {name: _relative(path, out_dir) for name, path in sources.items()}
+    links = _earlier_links(out_dir) | {name: _relative(path, out_dir) for name, path in sources.items()}
     description = {
         "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
         "BIDSVersion": BIDS_VERSION,
@@ -99,9 +99,15 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
     write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
     write_if_changed(out_dir / "seg-inspect_dseg.tsv", "index\tname\tcolor\n" + clusters)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
-    write_if_changed(
-        out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    )
+    write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def _earlier_links(out_dir):
+    """Links of earlier runs, which their derivatives still name as sources."""
+    path = out_dir / "dataset_description.json"
+    if not path.is_file():
+        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8")).get("DatasetLinks", {}))
 
 
 @cache

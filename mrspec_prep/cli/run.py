@@ -247,19 +247,19 @@ def compute(args, settings, run_id, plans, refused, resources):
         if plan.subject in failed:
             failures += _report_of_failure(out_dir, plan.subject)
         else:
-            written = derivatives_of(workflow, participant_workflow_name(plan.subject))
-            stale = remove_stale(out_dir, plan.subject, written)
-            if stale:
-                LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
-                build_subject_report(out_dir, plan.subject)
-            mark_finished(out_dir, plan.subject, plan.key)
-    input_errors_only = (
-        bool(failures) and all(f.is_input_error for f in failures) and failed == {p.subject for p in plans}
-    )
+            _finish(plan, workflow, out_dir)
     summarise(plans, refused, failures, out_dir)
-    if input_errors_only:
-        return EXIT_USAGE
     return EXIT_FAILED if failures or refused else EXIT_OK
+
+
+def _finish(plan, workflow, out_dir):
+    """Remove what earlier settings left of a participant, and mark it as finished."""
+    written = derivatives_of(workflow, participant_workflow_name(plan.subject))
+    stale = remove_stale(out_dir, plan.subject, written)
+    if stale:
+        LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
+        build_subject_report(out_dir, plan.subject)
+    mark_finished(out_dir, plan.subject, plan.key)
 
 
 def _report_refused(out_dir, run_id, refused):

@@ -47,8 +47,12 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}
     nnls = node(
         FitNNLS(
-            **fitting, alpha=options.nnls.alpha, alpha_rule=options.nnls.alpha_rule,
-            alpha_scope=options.nnls.alpha_scope, tolerance=options.nnls.tolerance, regions=regions,
+            **fitting,
+            alpha=options.nnls.alpha,
+            alpha_rule=options.nnls.alpha_rule,
+            alpha_scope=options.nnls.alpha_scope,
+            tolerance=options.nnls.tolerance,
+            regions=regions,
             spatial=float(options.nnls.spatial),
         ),  # fmt: skip
         "nnls",

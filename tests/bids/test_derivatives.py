@@ -358,3 +358,11 @@ def test_catalogue_is_complete():
         assert set(entry["references"]) <= set(bibliography), key
     for key, entry in bibliography.items():
         assert {"title", "author"} <= set(entry), key
+
+
+def test_links_of_earlier_runs_stay(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        start_dataset(tmp_path / "out", tmp_path / "raw", {name: tmp_path / name})
+    links = json.loads((tmp_path / "out" / "dataset_description.json").read_text())["DatasetLinks"]
+    assert set(links) == {"raw", "first", "second"}
