@@ -189,7 +189,8 @@ def _axis_statement(axis, encodings):
         return f"{COUNT_WORDS[n]} {word}: {symbol} cannot be measured."
     if n == 2:
         return f"Two {word}s: the data hold a mean {symbol}, not {symbol} structure."
-    return f"{n} {word}s from {values[0]:g} to {values[-1]:g} {unit}: {symbol} structure can be resolved."
+    range_in_words = f"from {values[0]:g} to {values[-1]:g} {unit}"
+    return f"{n} {word}s {range_in_words}: enough for structure along {symbol}, as far as noise allows."
 
 
 def _lost_statement(axis, encodings):
