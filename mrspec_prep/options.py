@@ -78,7 +78,7 @@ class MaskOptions:
 
 
 NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca")
-NOISE_DISTRIBUTIONS = ("gaussian", "rician", "nc-chi", "student-t")
+NOISE_DISTRIBUTIONS = ("auto", "gaussian", "rician", "nc-chi", "student-t")
 MAGNITUDES = ("rician", "nc-chi")
 
 
@@ -90,8 +90,9 @@ class NoiseOptions:
     #: a number [signal units], or the file name pattern of a map
     method: str | float = "auto"
     #: ``gaussian``; ``rician`` (magnitude of one channel) and ``nc-chi`` (root sum of squares of ``n_coils``
-    #: channels), in spectra and InSpect; ``student-t`` (InSpect allows for the error of sigma itself)
-    distribution: str = "gaussian"
+    #: channels), in spectra and InSpect; ``student-t`` (InSpect allows for the error of sigma itself);
+    #: ``auto``: student-t where sigma comes from fewer than 50 repeats, else gaussian
+    distribution: str = "auto"
     n_coils: int = 1  #: channels of the root sum of squares, for ``nc-chi``
 
     def __post_init__(self):
@@ -303,7 +304,7 @@ class Options:
     inspect_map: InspectMapOptions = field(default_factory=InspectMapOptions)
 
     def __post_init__(self):
-        if self.inspect.mode == "paper" and self.noise.distribution != "gaussian":
+        if self.inspect.mode == "paper" and self.noise.distribution not in ("auto", "gaussian"):
             raise OptionsError(
                 f"inspect.mode = paper is Gaussian as printed: noise.distribution = {self.noise.distribution} "
                 "needs inspect.mode = exact"

@@ -10,11 +10,14 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import find_masks
 from mrspec_prep.bids.series import Series, find_series
+from mrspec_prep.interfaces.noise import repeats_of
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
+from mrspec_prep.spectra.noise import ENOUGH_REPEATS
 from mrspec_prep.workflow_files import list_workflows
 
+MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
 CONTRAST_NAMES = {"bvalue": "b-value", "echo_time": "echo time", "inversion_time": "inversion time"}
 
 
@@ -146,7 +149,11 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
     series = replace(series, notes=(*series.notes, *notes))
-    options = replace(options, kernel=replace(options.kernel, name=kernel))
+    options = replace(
+        options,
+        kernel=replace(options.kernel, name=kernel),
+        noise=replace(options.noise, distribution=distribution_for(options, series.encodings)),
+    )
     n_axes = len(kernel_axes(kernel))
     if options.kernel.points and len(options.kernel.points) != n_axes:
         raise InputError(
@@ -219,6 +226,21 @@ def workflow_for(kernel):
             remedy="copy the nearest file of workflows/, set kernel.name, and pass it with --workflow",
         )
     return min(matching, key=lambda path: not path.stem.endswith("_inspect"))
+
+
+def distribution_for(options, encodings):
+    """Noise distribution that ``auto`` stands for.
+
+    A noise level from few repeats is itself uncertain; taken for known, it makes clusters
+    out of noise (``benchmarks.noise_models``). Mode ``paper`` is Gaussian as printed.
+    """
+    noise = options.noise
+    if noise.distribution != "auto":
+        return noise.distribution
+    repeats = repeats_of(encodings)
+    from_repeats = noise.method == "b0-repeats" or (noise.method == "auto" and repeats >= ENOUGH_REPEATS - 1)
+    uncertain = from_repeats and repeats < MANY_REPEATS and options.inspect.mode == "exact"
+    return "student-t" if uncertain else "gaussian"
 
 
 def restrict_to_kernel(series, kernel):

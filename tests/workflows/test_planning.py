@@ -79,3 +79,13 @@ def test_derivative_masks_are_demanded_when_asked_for():
 def test_points_must_match_the_axes():
     with pytest.raises(InputError, match="give kernel.points 2 numbers"):
         plan_of(ZEBRA, overrides=["kernel.points=[10]"])
+
+
+def test_a_noise_level_from_few_repeats_is_not_taken_for_known():
+    (plan,) = plan_of(ZEBRA).series
+    assert plan.options.noise.distribution == "student-t"
+    for override in ("noise.method=residual", "noise.method=3.5", "inspect.mode=paper", "noise.distribution=gaussian"):
+        (plan,) = plan_of(ZEBRA, overrides=[override]).series
+        assert plan.options.noise.distribution == "gaussian", override
+    (echoes,) = plan_of(T1T2).series
+    assert echoes.options.noise.distribution == "gaussian"
