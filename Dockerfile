@@ -29,7 +29,7 @@ ENV NO_ET=1 \
 RUN for name in zebra_t2star-adc echotime-array t1-t2_mese; do \
         NUMBA_CACHE_DIR=/opt/mrspec_prep/numba MPLCONFIGDIR=/opt/mrspec_prep/matplotlib \
         mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
-            --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/work/$name || exit 1; \
+            --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/steps/$name || exit 1; \
     done \
     && rm -rf /tmp/* /src/bids_examples \
     && chmod -R a+rX /opt/mrspec_prep
