@@ -10,11 +10,10 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import find_masks
 from mrspec_prep.bids.series import Series, find_series
-from mrspec_prep.interfaces.noise import repeats_of
+from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
-from mrspec_prep.spectra.noise import ENOUGH_REPEATS
 from mrspec_prep.workflow_files import list_workflows
 
 MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
@@ -237,10 +236,9 @@ def distribution_for(options, encodings):
     noise = options.noise
     if noise.distribution != "auto":
         return noise.distribution
-    repeats = repeats_of(encodings)
-    from_repeats = noise.method == "b0-repeats" or (noise.method == "auto" and repeats >= ENOUGH_REPEATS - 1)
-    uncertain = from_repeats and repeats < MANY_REPEATS and options.inspect.mode == "exact"
-    return "student-t" if uncertain else "gaussian"
+    method = automatic_method(encodings) if noise.method == "auto" else noise.method
+    few = method == "b0-repeats" and repeats_of(encodings) < MANY_REPEATS
+    return "student-t" if few and options.inspect.mode == "exact" else "gaussian"
 
 
 def restrict_to_kernel(series, kernel):
