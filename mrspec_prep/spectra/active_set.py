@@ -7,6 +7,7 @@ problems, and warm starts from a spectrum that is nearly right.
 import numpy as np
 
 from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.spectra.gram import remove_bin
 
 DEPENDENT = 1e-13  # a column whose new part is below this share of itself lies in the span of those in use
 
@@ -35,26 +36,6 @@ def grow(columns, alpha, members, n_members, factor, new):
     factor[n_members, n_members] = np.sqrt(rest)
     members[n_members] = new
     return True
-
-
-@compiled
-def shrink(members, n_members, factor, f_members, gone):
-    """Remove one column from the factor by Givens rotations."""
-    for i in range(gone, n_members - 1):
-        members[i] = members[i + 1]
-        f_members[i] = f_members[i + 1]
-        for k in range(i + 2):
-            factor[i, k] = factor[i + 1, k]
-    for i in range(gone, n_members - 1):
-        a, b = factor[i, i], factor[i, i + 1]
-        length = np.sqrt(a * a + b * b)
-        cosine, sine = a / length, b / length
-        factor[i, i] = length
-        factor[i, i + 1] = 0.0
-        for j in range(i + 1, n_members - 1):
-            p, q = factor[j, i], factor[j, i + 1]
-            factor[j, i] = cosine * p + sine * q
-            factor[j, i + 1] = cosine * q - sine * p
 
 
 @compiled
@@ -94,7 +75,9 @@ def settle(columns, signal, members, n_members, factor, f_members, target):
         f_members[blocked] = 0.0
         for i in range(n_members - 1, -1, -1):
             if f_members[i] <= 0.0:
-                shrink(members, n_members, factor, f_members, i)
+                for k in range(i, n_members - 1):
+                    f_members[k] = f_members[k + 1]
+                remove_bin(members, n_members, factor, target, i)  # target is made anew: its rotation is idle
                 n_members -= 1
     return 0
 
