@@ -7,6 +7,7 @@ One thread. Every point is the median of the repeats on simulated placenta-like 
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -58,16 +59,16 @@ def measure(repeats):
     tables = {"voxels": [], "bins": [], "encodings": [], "clusters": []}
     for n_voxels in VOXELS:
         signals, kernel = problem(n_voxels)
-        tables["voxels"].append((n_voxels, seconds(lambda s=signals, k=kernel: fit_nnls(s, k), repeats)))
+        tables["voxels"].append((n_voxels, seconds(partial(fit_nnls, signals, kernel), repeats)))
     for n in POINTS:
         signals, kernel = problem(1000, (n, n))
-        tables["bins"].append((n * n, seconds(lambda s=signals, k=kernel: fit_nnls(s, k), repeats)))
+        tables["bins"].append((n * n, seconds(partial(fit_nnls, signals, kernel), repeats)))
     for copies in REPEATS_OF_PROTOCOL:
         signals, kernel = problem(1000, copies=copies)
-        tables["encodings"].append((len(kernel), seconds(lambda s=signals, k=kernel: fit_nnls(s, k), repeats)))
+        tables["encodings"].append((len(kernel), seconds(partial(fit_nnls, signals, kernel), repeats)))
     signals, kernel = problem(4000)
     for m in CLUSTERS:
-        work = lambda m=m: fit_inspect(signals, kernel, 0.05, m, n_starts=1, max_steps=20)  # noqa: E731
+        work = partial(fit_inspect, signals, kernel, 0.05, m, n_starts=1, max_steps=20)
         tables["clusters"].append((m, seconds(work, repeats)))
     return tables
 

@@ -27,10 +27,7 @@ def map_entry(key):
         No such map; the known ones are listed.
 
     """
-    maps = load_catalogue()["maps"]
-    if key not in maps:
-        raise ValueError(f"unknown map {key!r}; data/maps.toml knows {', '.join(sorted(maps))}")
-    return maps[key]
+    return _entry("maps", "map", key)
 
 
 def uncertainty_entry(kind):
@@ -42,10 +39,7 @@ def uncertainty_entry(kind):
         No such kind; the known ones are listed.
 
     """
-    kinds = load_catalogue()["uncertainties"]
-    if kind not in kinds:
-        raise ValueError(f"unknown uncertainty {kind!r}; data/maps.toml knows {', '.join(sorted(kinds))}")
-    return kinds[kind]
+    return _entry("uncertainties", "uncertainty", kind)
 
 
 def axis_entry(name):
@@ -57,10 +51,14 @@ def axis_entry(name):
         No such axis; the known ones are listed.
 
     """
-    axes = load_catalogue()["axes"]
-    if name not in axes:
-        raise ValueError(f"unknown axis {name!r}; data/maps.toml knows {', '.join(sorted(axes))}")
-    return axes[name]
+    return _entry("axes", "axis", name)
+
+
+def _entry(table, what, key):
+    entries = load_catalogue()[table]
+    if key not in entries:
+        raise ValueError(f"unknown {what} {key!r}; data/maps.toml knows {', '.join(sorted(entries))}")
+    return entries[key]
 
 
 def column_entries(names):

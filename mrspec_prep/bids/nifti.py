@@ -182,31 +182,6 @@ def _scaled(stored, proxy):
         return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(np.float32)
 
 
-def check_headers(series):
-    """Raise InputError unless every image of a series is sound and on the grid of the first.
-
-    Parameters
-    ----------
-    series : Series
-
-    Raises
-    ------
-    InputError
-        See ``open_image``; shape or affine differ between joined files; a file holds
-        fewer volumes than the series has encodings of it.
-
-    """
-    first = read_grid(series.images[0])
-    for number, path in enumerate(series.images):
-        grid = read_grid(path)
-        check_same_grid(path, grid, series.images[0], first)
-        last = series.volumes[series.volumes[:, 0] == number, 1].max(initial=-1)
-        if last >= grid.n_volumes:
-            raise InputError(
-                f"volume {last} is missing", file=path, value=f"{grid.n_volumes} volumes", remedy="restore the image"
-            )
-
-
 def check_same_grid(path, grid, other_path, other):
     """Raise InputError where two images that belong together are on different grids."""
     difference = grid.difference(other)

@@ -78,7 +78,7 @@ def choose_view(roi, affine, max_slices=12):
         raise ValueError("the region of interest is empty")
     size = np.linalg.norm(affine[:3, :3], axis=0)
     bounds = [(int(filled[0]), int(filled[-1]) + 1) for filled in (_filled(roi, axis) for axis in range(3))]
-    axis = _slice_axis(size, [stop - start for start, stop in bounds], roi.shape)
+    axis = _slice_axis(size, roi.shape)
     counts = roi.sum(axis=tuple(other for other in range(3) if other != axis))
     full = np.flatnonzero(counts > 0.1 * counts.max())
     pick = np.unique(np.linspace(0, len(full) - 1, min(max_slices, len(full))).round().astype(int))
@@ -144,7 +144,7 @@ def _filled(roi, axis):
     return np.flatnonzero(roi.any(axis=tuple(other for other in range(3) if other != axis)))
 
 
-def _slice_axis(size, extent, shape):
+def _slice_axis(size, shape):
     if min(shape) == 1:
         return int(np.argmin(shape))
     thick = np.argmax(size)

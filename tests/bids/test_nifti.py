@@ -1,7 +1,6 @@
 import gzip
 import resource
 import struct
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from mrspec_prep.bids import nifti
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.nifti import check_headers, iterate_volumes, open_image, read_grid
+from mrspec_prep.bids.nifti import iterate_volumes, open_image, read_grid
 
 
 def write(path, data=None, dtype=np.int16, slope=None, inter=0.0):
@@ -226,15 +225,3 @@ def test_a_folder_is_no_image(tmp_path):
     (tmp_path / "x.nii.gz").mkdir()
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         open_image(tmp_path / "x.nii.gz")
-
-
-def test_headers_of_a_series(tmp_path):
-    first, second = write(tmp_path / "a.nii.gz"), write(tmp_path / "b.nii.gz", np.ones((3, 4, 2)))
-    series = SimpleNamespace(images=(first, second), volumes=np.array([[0, 4], [1, 0]]))
-    check_headers(series)
-    series.volumes = np.array([[0, 4], [1, 1]])
-    with pytest.raises(InputError, match="b.nii.gz: volume 1 is missing .found 1 volumes"):
-        check_headers(series)
-    write(second, np.ones((3, 3, 2)))
-    with pytest.raises(InputError, match="not on the grid of a.nii.gz"):
-        check_headers(series)
