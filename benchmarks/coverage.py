@@ -29,9 +29,9 @@ from mrspec_prep.spectra import (
     mean_parameters,
     reduce_kernel,
 )
-from mrspec_prep.spectra.bootstrap import bootstrap
-from mrspec_prep.spectra.bounds import bound_fractions
-from mrspec_prep.spectra.main_peaks import main_peaks
+from mrspec_prep.spectra.uncertainty.bootstrap import bootstrap
+from mrspec_prep.spectra.uncertainty.bounds import bound_fractions
+from mrspec_prep.spectra.uncertainty.main_peaks import main_peaks
 
 #: name -> kernel, protocol, grid points, SNR, noise, ranges of the two compartments per axis [um2/ms, ms]
 SCENARIOS = {

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from benchmarks.protocols import placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import NoiseModel, estimate_noise, fit_inspect, fit_nnls, integrate_regions, reduce_kernel
-from mrspec_prep.spectra.likelihoods import log_density
+from mrspec_prep.spectra.noise.likelihoods import log_density
 
 KERNEL = "adc-t2star"
 T2STAR = (20.0, 50.0, 80.0)  # ms

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.protocols import placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_inspect_map, fit_nnls, reduce_kernel
-from mrspec_prep.spectra.anchors import anchor_signals
-from mrspec_prep.spectra.simplex import simplex_weights
+from mrspec_prep.spectra.components.anchors import anchor_signals
+from mrspec_prep.spectra.components.simplex import simplex_weights
 
 KERNEL = "adc-t2star"
 TISSUES = {"diffusivity": np.array([1.0, 10.0, 100.0]), "t2star": np.array([40.0, 100.0, 200.0])}

@@ -91,9 +91,7 @@ def measure(row, repeats=REPEATS):
     stacked, zeros = np.vstack([kernel, np.sqrt(row.alpha) * np.eye(n_bins)]), np.zeros(n_bins)
     spectra, ours, theirs = [], [], []
     for repeat in range(repeats):
-        ours.append(
-            seconds(lambda: fit_nnls(signals, reduced, row.alpha, row.tolerance, n_threads=1)) / row.n_voxels
-        )
+        ours.append(seconds(lambda: fit_nnls(signals, reduced, row.alpha, row.tolerance, n_threads=1)) / row.n_voxels)
         chosen = range(repeat, row.n_scipy, repeats)
         if len(chosen):
             start = time.process_time()

@@ -29,8 +29,8 @@ from mrspec_prep.spectra import (
     restore_polarity,
     select_n_clusters,
 )
-from mrspec_prep.spectra.inspect_em import e_step, make_problem, state_from_responsibilities
-from mrspec_prep.spectra.rician import real_signals
+from mrspec_prep.spectra.clusters.inspect_em import e_step, make_problem, state_from_responsibilities
+from mrspec_prep.spectra.noise.rician import real_signals
 
 ALPHA = 0.01
 LAWS = (NoiseModel("rician"), NoiseModel("nc-chi", n_coils=4))

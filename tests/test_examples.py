@@ -65,9 +65,7 @@ def clean_signals(name, participant):
     truth, tissues, s0 = read_truth(name, participant)
     encodings, _ = read_encodings(name)
     compartments = list(truth["Compartments"])
-    table = np.array(
-        [[content.get(c, 0.0) for c in compartments] for content in truth["TissueCompartments"].values()]
-    )
+    table = np.array([[content.get(c, 0.0) for c in compartments] for content in truth["TissueCompartments"].values()])
     content = tissues.reshape(-1, tissues.shape[-1]) @ table
     full = np.divide(s0.ravel(), content.sum(axis=1), out=np.zeros(s0.size), where=content.sum(axis=1) > 0.01)
     values = {

@@ -21,6 +21,9 @@ ALLOWED = {
     "workflows": {"interfaces", "reports", "bids", "spectra", "networks", "physics"},
     "cli": {"workflows", "interfaces", "reports", "bids", "spectra", "networks", "physics"},
 }
+#: inside spectra, from the bottom up: a room may import those above it in this list (and ``compiled``)
+SPECTRA = ["compiled", "compression", "voxelwise", "regions", "noise", "design"]
+SPECTRA += ["space", "uncertainty", "clusters", "components", "group"]
 SHARED = {"options", "workflow_files", "__init__", ""}  # read by every room, import none themselves
 
 #: rooms that may use an outside library; a library not named is free
@@ -75,6 +78,16 @@ def test_imports_run_down(path):
     room = room_of(path)
     assert room in ALLOWED or room in SHARED, f"a new room {room}: say in this test what it may import"
     assert list(forbidden(path, room)) == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "spectra").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_rooms_of_spectra_are_stacked(path):
+    if path == PACKAGE / "spectra" / "__init__.py":
+        return  # gathers the public names
+    room = path.relative_to(PACKAGE / "spectra").parts[0].removesuffix(".py")
+    inside = [(m.split("."), line) for m, line in imports(path) if m.startswith("mrspec_prep.spectra")]
+    for (_, _, target, *_), line in inside:
+        assert SPECTRA.index(target) <= SPECTRA.index(room), f"{path.name}:{line}: {room} may not import {target}"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.spectra import NoiseModel
-from mrspec_prep.spectra.rician import real_signals
+from mrspec_prep.spectra.noise.rician import real_signals
 
 
 class _MagnitudesInputSpec(ComputeInputSpec):

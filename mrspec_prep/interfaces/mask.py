@@ -8,7 +8,7 @@ from nipype.interfaces.base import InputMultiObject, TraitedSpec
 
 from mrspec_prep.bids.images import check_values, load_mask, load_reference
 from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, read_series, traits
-from mrspec_prep.spectra.masking import automatic_mask
+from mrspec_prep.spectra.noise.masking import automatic_mask
 
 
 class _ROIInputSpec(SeriesInputSpec):

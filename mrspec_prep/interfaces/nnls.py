@@ -19,10 +19,10 @@ from mrspec_prep.interfaces.base import (
 )
 from mrspec_prep.options import ALPHA_RULES
 from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integrate_regions, mean_parameters
-from mrspec_prep.spectra.nnls import NNLSResult
-from mrspec_prep.spectra.residuals import residual_freedom, residual_in_sigmas
-from mrspec_prep.spectra.sharing import SharedSignals, share_signals
-from mrspec_prep.spectra.storage import storable
+from mrspec_prep.spectra.noise.residuals import residual_freedom, residual_in_sigmas
+from mrspec_prep.spectra.space.sharing import SharedSignals, share_signals
+from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
+from mrspec_prep.spectra.voxelwise.storage import storable
 
 N_NEIGHBOURS = 26  # whose signals may be shared
 

@@ -19,9 +19,9 @@ from mrspec_prep.interfaces.base import (
 )
 from mrspec_prep.options import MAGNITUDES
 from mrspec_prep.spectra import NoiseModel, estimate_noise
-from mrspec_prep.spectra.image_noise import noise_mppca
-from mrspec_prep.spectra.magnitude_noise import channel_variance
-from mrspec_prep.spectra.noise import ENOUGH_REPEATS
+from mrspec_prep.spectra.noise.estimate import ENOUGH_REPEATS
+from mrspec_prep.spectra.noise.image_noise import noise_mppca
+from mrspec_prep.spectra.noise.magnitude_noise import channel_variance
 
 
 class _NoiseInputSpec(ComputeInputSpec):

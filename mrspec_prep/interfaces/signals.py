@@ -18,7 +18,7 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.spectra import restore_polarity
-from mrspec_prep.spectra.polarity import holds_signs
+from mrspec_prep.spectra.noise.polarity import holds_signs
 
 
 class _SignalsInputSpec(ComputeInputSpec):

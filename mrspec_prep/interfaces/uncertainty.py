@@ -21,9 +21,9 @@ from mrspec_prep.interfaces.derivatives import ANAT_MAPS, SaveDerivatives, SaveI
 from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.options import UncertaintyOptions
 from mrspec_prep.spectra import default_regions, integrate_regions, mean_parameters, reduce_kernel
-from mrspec_prep.spectra.bootstrap import bootstrap
-from mrspec_prep.spectra.bounds import bound_fractions
-from mrspec_prep.spectra.main_peaks import main_peaks
+from mrspec_prep.spectra.uncertainty.bootstrap import bootstrap
+from mrspec_prep.spectra.uncertainty.bounds import bound_fractions
+from mrspec_prep.spectra.uncertainty.main_peaks import main_peaks
 
 MANY_VOLUMES = 30  # from here on a voxel's own residuals are a fair sample of its noise
 

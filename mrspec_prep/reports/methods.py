@@ -226,7 +226,7 @@ def _component_facts(series):
     }
 
 
-_ACCENTS = {r"{\'e}": "é", r'{\"e}': "ë", r'{\"o}': "ö", r"\&": "&", "--": "\u2013"}
+_ACCENTS = {r"{\'e}": "é", r"{\"e}": "ë", r"{\"o}": "ö", r"\&": "&", "--": "\u2013"}
 
 
 def _plain(text):

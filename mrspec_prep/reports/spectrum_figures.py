@@ -280,9 +280,7 @@ def _marginals(cubes, grid, names, colors, peaks):
 def _plane(axes, plane, names, values, color, found):
     """One coloured plane with its peaks marked."""
     shown = np.sqrt(_smoothed(plane))
-    axes.pcolormesh(
-        _edges(values[1]), _edges(values[0]), shown, cmap=tint_map(color), vmin=0, vmax=1, rasterized=True
-    )
+    axes.pcolormesh(_edges(values[1]), _edges(values[0]), shown, cmap=tint_map(color), vmin=0, vmax=1, rasterized=True)
     _value_axis(axes, "x", names[1], values[1])
     _value_axis(axes, "y", names[0], values[0])
     axes.grid(True, alpha=0.6)

@@ -4,9 +4,7 @@ import pytest
 from mrspec_prep.physics import AXIS_SYMBOLS, AXIS_UNITS, KERNELS, Encodings, Grid, default_grid
 from mrspec_prep.physics.grids import GRID_AXES, axis_values, informative_range
 
-PROTOCOL = Encodings(
-    bvalue=[0, 20, 500, 1000], echo_time=[50, 80, 120, 200], inversion_time=[0, 100, 700, 3000]
-)
+PROTOCOL = Encodings(bvalue=[0, 20, 500, 1000], echo_time=[50, 80, 120, 200], inversion_time=[0, 100, 700, 3000])
 
 
 def test_every_axis_of_every_kernel_has_unit_and_symbol():
@@ -82,9 +80,7 @@ def test_default_grid_reaches_a_fifth_and_five_times(name, points):
 
 
 def test_points_bounds_and_spacing_can_be_given():
-    grid = default_grid(
-        KERNELS["adc-t2"], PROTOCOL, points=(4, 3), bounds={"t2": (10, 30)}, spacing={"t2": "linear"}
-    )
+    grid = default_grid(KERNELS["adc-t2"], PROTOCOL, points=(4, 3), bounds={"t2": (10, 30)}, spacing={"t2": "linear"})
     assert grid.shape == (4, 3)
     assert np.allclose(grid.t2, [10, 20, 30])
     assert np.allclose(np.diff(np.log(grid.diffusivity)), np.diff(np.log(grid.diffusivity))[0])

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from mrspec_prep.physics import Encodings, Grid, default_grid, kernel_matrix
+from mrspec_prep.spectra import fit_nnls, reduce_kernel
+from tests.spectra.conftest import placenta_problem
+
+
+def objective(kernel, signals, spectra, alpha):
+    return ((signals - spectra @ kernel.T) ** 2).sum(axis=1) + alpha * (spectra**2).sum(axis=1)
+
+
+def by_scipy(kernel, signals, alpha):
+    n_bins = kernel.shape[1]
+    stacked = np.vstack([kernel, np.sqrt(alpha) * np.eye(n_bins)])
+    return np.array([nnls(stacked, np.concatenate([s, np.zeros(n_bins)]))[0] for s in signals])
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-4, 0.0])
+def test_agrees_with_scipy_on_the_placenta_protocol(placenta, alpha):
+    signals = placenta.signals[:15]
+    expected = objective(placenta.kernel, signals, by_scipy(placenta.kernel, signals, alpha), alpha)
+    result = fit_nnls(signals, placenta.kernel, alpha)
+    found = objective(placenta.kernel, signals, result.spectra, alpha)
+    assert result.converged.all()
+    assert np.abs(found / expected - 1).max() < 1e-8
+
+
+def test_agrees_with_scipy_on_the_fine_grid():
+    fine = placenta_problem((50, 50), 2)
+    expected = objective(fine.kernel, fine.signals, by_scipy(fine.kernel, fine.signals, 0.01), 0.01)
+    found = objective(fine.kernel, fine.signals, fit_nnls(fine.signals, fine.kernel, 0.01).spectra, 0.01)
+    assert np.abs(found / expected - 1).max() < 1e-8
+
+
+@pytest.mark.parametrize("alpha", [1e-7, 1e-4, 1e-2, 10.0])
+def test_the_certificate_bounds_the_excess_and_is_met(placenta, alpha):
+    exact = fit_nnls(placenta.signals, placenta.kernel, alpha, tolerance=1e-12)
+    rough = fit_nnls(placenta.signals, placenta.kernel, alpha, tolerance=1e-3)
+    best = objective(placenta.kernel, placenta.signals, exact.spectra, alpha)
+    excess = objective(placenta.kernel, placenta.signals, rough.spectra, alpha) / best - 1
+    assert rough.converged.all() and (rough.gap <= 1e-3).all()
+    assert (excess <= rough.gap + 1e-10).all()
+    assert (excess >= -1e-10).all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-4, 1e-2])
+def test_kkt_conditions(placenta, alpha):
+    spectra = fit_nnls(placenta.signals, placenta.kernel, alpha, tolerance=1e-13).spectra
+    multipliers = (placenta.signals - spectra @ placenta.kernel.T) @ placenta.kernel - alpha * spectra
+    assert (spectra >= 0).all()
+    assert multipliers.max() < 1e-4
+    assert np.abs(multipliers * (spectra > 0)).max() < 1e-4
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.01])
+def test_voxel_order_unit_and_threads_do_not_matter(placenta, alpha):
+    result = fit_nnls(placenta.signals, placenta.kernel, alpha).spectra
+    backwards = fit_nnls(placenta.signals[::-1], placenta.kernel, alpha, n_threads=2).spectra[::-1]
+    np.testing.assert_array_equal(result, backwards)
+    scaled = fit_nnls(1e3 * placenta.signals, placenta.kernel, alpha).spectra
+    np.testing.assert_allclose(scaled, 1e3 * result, atol=1e-3 * result.max())
+
+
+def test_thread_count_leaves_every_bit_alone():
+    many = placenta_problem((10, 10), 700)
+    one, three = (fit_nnls(many.signals, many.kernel, n_threads=n) for n in (1, 3))
+    np.testing.assert_array_equal(one.dual, three.dual)
+    np.testing.assert_array_equal(one.gap, three.gap)
+
+
+def test_spectra_regenerate_from_the_dual_and_blocks_join(placenta):
+    result = fit_nnls(placenta.signals, placenta.kernel)
+    np.testing.assert_allclose(np.maximum(result.dual @ result.basis, 0) / result.alpha, result.spectra, atol=1e-12)
+    np.testing.assert_array_equal(np.vstack([part for _, part in result.blocks(7)]), result.spectra)
+    np.testing.assert_allclose(result.predict(placenta.kernel), result.spectra @ placenta.kernel.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [("t2",), ("t2", "t1"), ("diffusivity", "t2", "t1")])
+def test_signed_kernels_and_one_to_three_dimensions(axes):
+    name = {1: "t2", 2: "t1-t2", 3: "t1-t2-adc"}[len(axes)]
+    ti, te, b = (x.ravel() for x in np.meshgrid([30, 300, 1000, 3000], [20, 60, 150], [0, 700, 2000]))
+    encodings = Encodings(bvalue=b, echo_time=te, inversion_time=ti)
+    grid = default_grid(axes, encodings, points=[9] * len(axes))
+    kernel = kernel_matrix(name, encodings, grid)
+    rng = np.random.default_rng(3)
+    truth = np.zeros((4, grid.n_bins))
+    truth[np.arange(4), rng.integers(0, grid.n_bins, 4)] = 1
+    signals = truth @ kernel.T + 0.01 * rng.standard_normal((4, len(encodings)))
+    expected = objective(kernel, signals, by_scipy(kernel, signals, 0.01), 0.01)
+    result = fit_nnls(signals, kernel, 0.01)
+    assert np.abs(objective(kernel, signals, result.spectra, 0.01) / expected - 1).max() < 1e-8
+
+
+def test_zero_negative_and_no_signals_give_finite_results(placenta):
+    signals = np.stack([np.zeros(330), -np.ones(330)])
+    for alpha in (0.0, 0.01):
+        result = fit_nnls(signals, placenta.kernel, alpha)
+        assert result.converged.all()
+        np.testing.assert_array_equal(result.spectra, 0)
+        assert fit_nnls(signals[:0], placenta.kernel, alpha).spectra.shape == (0, 400)
+
+
+def test_float32_signals_and_reduced_kernels_are_taken(placenta):
+    reduced = reduce_kernel(placenta.kernel)
+    single = fit_nnls(placenta.signals.astype(np.float32), reduced)
+    np.testing.assert_allclose(single.spectra, fit_nnls(placenta.signals, reduced).spectra, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": np.nan}, "alpha"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"signals": np.ones((2, 7))}, "7 encodings"),
+        ({"signals": np.full((2, 330), np.nan)}, "NaN"),
+    ],
+)
+def test_bad_input_is_refused(placenta, change, words):
+    with pytest.raises(ValueError, match=words):
+        fit_nnls(**{"signals": placenta.signals, "kernel": placenta.kernel, **change})
+
+
+def test_a_single_bin_and_a_single_encoding():
+    grid = Grid(t2=[50.0])
+    encodings = Encodings(echo_time=[20.0])
+    kernel = kernel_matrix("t2", encodings, grid)
+    result = fit_nnls(np.array([[2.0]]), kernel, 0.5)
+    np.testing.assert_allclose(result.spectra, 2 * kernel / (kernel**2 + 0.5), rtol=1e-6)
