@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from mrspec_prep.options import (
+    GroupOptions,
     InspectMapOptions,
     InspectOptions,
     KernelOptions,
@@ -27,6 +28,7 @@ FULL = Options(
     inspect=InspectOptions(n_clusters=4, mode="paper", scale="fixed", criterion="aic"),
     inspect_map=InspectMapOptions(n_components=3, scale="fixed", n_starts=2),
     uncertainty=UncertaintyOptions(bootstrap=50, bounds=True, simultaneous=False, level=0.9),
+    group=GroupOptions(n_clusters=8, criterion="aic", site_gains=False, n_components=3, compare="diagnosis"),
 )
 
 
@@ -52,6 +54,15 @@ def test_hash_changes_with_any_setting_and_only_then():
     assert len(hashes) == 6
     assert Options().hash() == Options().hash()
     assert all(len(value) == 12 and int(value, 16) >= 0 for value in hashes)
+
+
+def test_settings_of_the_group_leave_participants_as_they_are():
+    other = Options(group=GroupOptions(n_clusters=3))
+    assert other.hash() == Options().hash()
+    assert other.group_hash() != Options().group_hash()
+    assert Options(nnls=NNLSOptions(alpha=1.0)).group_hash() == Options().group_hash()
+    assert Options(kernel=KernelOptions(name="adc")).group_hash() != Options().group_hash()
+    assert Options(group=GroupOptions(checkpoint_steps=3)).group_hash() == Options().group_hash()
 
 
 def test_settings_cannot_be_changed_in_place():
@@ -130,6 +141,14 @@ def test_noise_number(method):
         ("[inspect]\nn_clusters = 2.5", "inspect.n_clusters must be a whole number"),
         ("[inspect]\nn_clusters = true", "inspect.n_clusters must be a whole number"),
         ('[inspect]\nn_clusters = ["a", "b"]', "inspect.n_clusters must be a whole number"),
+        ("[group]\nn_cluster = 4", "unknown key group.n_cluster; did you mean n_clusters"),
+        ("[group]\nn_clusters = [10, 2]", "group.n_clusters must be a number or"),
+        ('[group]\ncriterion = "held-out"', "group.criterion must be one of bic, aic"),
+        ("[group]\nsite_gains = 1", "group.site_gains must be true or false, got 1"),
+        ("[group]\ncheckpoint_steps = 0", "group.checkpoint_steps must be a whole number >= 1"),
+        ("[group]\ncompare = 3", "group.compare must be text, got 3"),
+        ("[group]\nn_components = 17", "group.n_components must be <= 16"),
+        ('[group]\nfrozen = "a.h5"\nn_components = 2', "group.frozen keeps the spectra of a.h5"),
         ("[nnls", "is not a TOML file"),
     ],
 )

@@ -65,7 +65,7 @@ def forbidden(path, room):
             target = rest[0] if rest else ""
             if target.startswith("__"):
                 continue  # the version
-            if room in SHARED:
+            if room in SHARED and target != room:
                 yield f"{path.name}:{line}: {room} serves every room and may import none, not {module}"
             elif target not in SHARED and target != room and target not in ALLOWED[room]:
                 yield f"{path.name}:{line}: {room} may not import {target}"

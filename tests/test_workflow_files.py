@@ -13,8 +13,10 @@ from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow, lis
 
 ROOT = Path(__file__).parents[1]
 FILES = list_workflows()
+GROUP = find_workflow("group_inspect")
+PARTICIPANT = [path for path in FILES if path != GROUP]
 MAPS = "inspect-map"  # continuous maps beside the clusters: never chosen by itself
-DEFAULTS = [path for path in FILES if path.stem.endswith("_inspect")]
+DEFAULTS = [path for path in PARTICIPANT if path.stem.endswith("_inspect")]
 
 
 def test_every_kernel_but_kurtosis_has_one_workflow():
@@ -22,7 +24,7 @@ def test_every_kernel_but_kurtosis_has_one_workflow():
     assert sorted(kernels) == sorted(set(KERNELS) - {"adc-kurtosis"})
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PARTICIPANT, ids=lambda p: p.stem)
 def test_file_is_valid_and_its_name_says_its_kernel(path):
     options = load_options(path)
     stem, method = path.stem.split("_")
@@ -33,9 +35,9 @@ def test_file_is_valid_and_its_name_says_its_kernel(path):
     assert options.description
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PARTICIPANT, ids=lambda p: p.stem)
 def test_files_differ_in_selection_and_kernel_only(path):
-    values, first = (tomllib.loads(p.read_text(encoding="utf-8").replace("#: ", "")) for p in (path, FILES[0]))
+    values, first = (tomllib.loads(p.read_text(encoding="utf-8").replace("#: ", "")) for p in (path, PARTICIPANT[0]))
     assert values.keys() == first.keys()
     assert set(KERNELS[values["kernel"]["name"]]) <= set(values["kernel"])
     if path not in DEFAULTS:
@@ -52,7 +54,13 @@ def test_settings_a_file_gives_are_the_defaults_of_the_program():
         assert {k: v for k, v in options.items() if k not in own} == {k: v for k, v in defaults.items() if k not in own}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_the_group_file_gives_every_setting_of_the_group_and_its_default():
+    values = tomllib.loads(GROUP.read_text(encoding="utf-8"))
+    assert values["group"] == Options().to_dict()["group"]
+    assert load_options(GROUP) == Options(description=values["description"])
+
+
+@pytest.mark.parametrize("path", PARTICIPANT, ids=lambda p: p.stem)
 def test_settings_shown_in_comments_are_valid(path):
     shown = path.read_text(encoding="utf-8").replace("#: ", "")
     options = Options.from_dict(tomllib.loads(shown))
