@@ -19,7 +19,8 @@ from benchmarks.protocols import placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_inspect, reduce_kernel, select_n_clusters
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import e_step, m_step, state_from_responsibilities
+from mrspec_prep.spectra.clusters.em_sums import e_step
+from mrspec_prep.spectra.clusters.em_updates import m_step, state_from_responsibilities
 
 KERNEL = "adc-t2star"
 EXAMPLE = {"t2star": (50, 100, 50, 100), "diffusivity": (1, 1, 20, 20), "voxels": (200, 200, 300, 300)}

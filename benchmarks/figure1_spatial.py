@@ -26,7 +26,7 @@ from benchmarks.protocols import placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import estimate_noise, fit_inspect, neighbours_of, reduce_kernel
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import empty_state
+from mrspec_prep.spectra.clusters.em_updates import empty_state
 from mrspec_prep.spectra.clusters.potts_em import begin, settle
 
 SHAPE = (10, 10, 10)

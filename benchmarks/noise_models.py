@@ -29,7 +29,9 @@ from mrspec_prep.spectra import (
     restore_polarity,
     select_n_clusters,
 )
-from mrspec_prep.spectra.clusters.inspect_em import e_step, make_problem, state_from_responsibilities
+from mrspec_prep.spectra.clusters.em_problem import make_problem
+from mrspec_prep.spectra.clusters.em_sums import e_step
+from mrspec_prep.spectra.clusters.em_updates import state_from_responsibilities
 from mrspec_prep.spectra.noise.rician import real_signals
 
 ALPHA = 0.01

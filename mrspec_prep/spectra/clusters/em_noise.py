@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
+from mrspec_prep.spectra.clusters.block_sums import sum_blocks
 from mrspec_prep.spectra.clusters.em_steps import scaled_fit
 from mrspec_prep.spectra.compiled import compiled, for_blocks
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel, bessel_table, knee, sum_log_bessel
@@ -83,34 +84,33 @@ def log_constant(model, signals, variances, energies):
     return norm - half * np.log1p(energies / (nu * variances))
 
 
-def noise_e_step(problem, state, log_probs):
-    """Sums of the E-step as ``inspect_em.e_step`` gives them; log p_m for all voxels or (n_voxels, n_clusters).
+def noise_expect(problem, states, log_probs):
+    """E-step of several states, each block of voxels read once, as ``em_sums.expect``.
+
+    Parameters
+    ----------
+    problem : Problem
+    states : list of State
+    log_probs : list of array
+        Of each state log p_m, for all voxels (n_clusters,) or for each (n_voxels, n_clusters).
 
     Returns
     -------
-    log_likelihood : float
-    moments : (3, n_clusters) array
-    weights : (n_clusters,) array
-    sums : (n_clusters, n_ranks) array
+    list of (log_likelihood, (moments, weights, sums))
+        Shapes (3, n_clusters), (n_clusters,) and (n_clusters, n_ranks).
 
     """
-    n_voxels, n_clusters = len(problem.signals), len(state.probs)
-    n_blocks = -(-n_voxels // BLOCK)
-    moments, weights = np.empty((n_blocks, 3, n_clusters)), np.empty((n_blocks, n_clusters))
-    width = problem.n_encodings if problem.noise.model.is_magnitude else problem.signals.shape[1]
-    sums = np.empty((n_blocks, n_clusters, width))
-    run = _block_runner(problem, state, log_probs)
-    nothing = np.empty((0, n_clusters))
+    runners = [_block_runner(problem, state, logs) for state, logs in zip(states, log_probs, strict=True)]
+    nothing = [(np.empty((0, len(state.probs))), np.empty(0), np.empty(0)) for state in states]
 
-    def work(start, stop):
-        block = start // BLOCK
-        return run(slice(start, stop), moments[block], weights[block], sums[block], nothing, np.empty(0), np.empty(0))
+    def run(part, sums):
+        return [runner(part, *sums[i], *nothing[i]) for i, runner in enumerate(runners)]
 
-    gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
-    total = sums.sum(axis=0)
-    if problem.noise.model.is_magnitude:
-        total = total @ problem.reduced.projection
-    return float(np.sum(gains) + problem.constant.sum()), moments.sum(axis=0), weights.sum(axis=0), total
+    numbers = [len(state.probs) for state in states]
+    if not problem.noise.model.is_magnitude:
+        return sum_blocks(problem, numbers, run, BLOCK)
+    found = sum_blocks(problem, numbers, run, BLOCK, problem.n_encodings)
+    return [(value, (*rest, sums @ problem.reduced.projection)) for value, (*rest, sums) in found]
 
 
 def noise_responsibilities(problem, state, log_probs, totals):

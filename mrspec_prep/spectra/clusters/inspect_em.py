@@ -4,22 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrspec_prep.spectra.clusters.em_noise import noise_e_step, noise_responsibilities
-from mrspec_prep.spectra.clusters.em_problem import State, make_problem
-from mrspec_prep.spectra.clusters.em_steps import e_step_block, expanded_scale, responsibilities_block
+from mrspec_prep.spectra.clusters.climb import climb
+from mrspec_prep.spectra.clusters.em_problem import make_problem
+from mrspec_prep.spectra.clusters.em_sums import expect, responsibilities_of
+from mrspec_prep.spectra.clusters.em_updates import EmSteps, effective_parameters, m_step, run_em
 from mrspec_prep.spectra.clusters.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales_of, smoothed
-from mrspec_prep.spectra.clusters.squarem import Extrapolation
-from mrspec_prep.spectra.clusters.starts import partition_stability, spread_seeds, start_problem
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.spectra.voxelwise.nnls import solve_one
-
-BLOCK = 1024  # voxels per partial sum
-START_STEPS = 8
-START_TOLERANCE = 1e-4  # nats per voxel: short runs end, and count as equal
-AGREEING_STARTS = 5
-FINALISTS, FINALIST_STEPS = 3, 50
-TOLERANCE = 1e-7  # nats per voxel gained by a step at which EM stops
-SMALLEST_PROB = 1e-300
+from mrspec_prep.spectra.clusters.short_runs import best_start, first_state
+from mrspec_prep.spectra.compiled import single_threaded_blas
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,24 +124,39 @@ def fit_inspect(
     problem = make_problem(
         signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight, prior_voxels
     )
-    return fit_problem(problem, n_clusters, np.random.default_rng(seed), n_starts, max_steps)
+    return fit_problem(problem, {n_clusters: np.random.default_rng(seed)}, n_starts, max_steps)[n_clusters]
 
 
-def fit_problem(problem, n_clusters, rng, n_starts=20, max_steps=500):
-    """``fit_inspect`` on a problem compressed already."""
+def fit_problem(problem, seeds, n_starts=20, max_steps=500):
+    """``fit_inspect`` on a problem compressed already, for several numbers of clusters in the same passes.
+
+    Parameters
+    ----------
+    problem : Problem
+    seeds : dict of int to numpy.random.Generator
+        For each number of clusters its own, so that a fit does not depend on which others are made.
+    n_starts, max_steps : int
+
+    Returns
+    -------
+    dict of int to InspectResult
+
+    """
     n_voxels = len(problem.signals)
-    if not 1 <= n_clusters <= n_voxels:
-        raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {n_clusters}")
+    for m in seeds:
+        if not 1 <= m <= n_voxels:
+            raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {m}")
     with single_threaded_blas():
-        sample, small, runs = short_runs(for_starts(problem), n_clusters, rng, n_starts)
-        state = _on_whole_kernel(sample, small, runs[0])
-        stability = partition_stability([_responsibilities(small, s, s.means[:, 0])[0].argmax(axis=1) for s in runs])
-        trace, converged = run_em(problem, state, max_steps)
-        if problem.neighbours is not None and n_clusters > 1:
-            fit = _with_neighbours(problem, state, rng, n_starts, max_steps)
-        else:
-            fit = _finish(problem, state, trace, converged)
-        return replace(fit, stability=stability)
+        starts = [first_state(problem, m, rng, n_starts) for m, rng in seeds.items()]
+        states = [state for state, _ in starts]
+        climbs = climb(EmSteps(problem), states, max_steps)
+        fits = {}
+        for (m, rng), one, expected in zip(seeds.items(), climbs, expect(problem, states), strict=True):
+            if problem.neighbours is not None and m > 1:
+                fits[m] = _with_neighbours(problem, one.state, rng, n_starts, max_steps)
+            else:
+                fits[m] = _without_neighbours(problem, one, expected)
+        return {m: replace(fits[m], stability=start[1]) for m, start in zip(seeds, starts, strict=True)}
 
 
 def _with_neighbours(problem, state, rng, n_starts, max_steps):
@@ -162,232 +168,27 @@ def _with_neighbours(problem, state, rng, n_starts, max_steps):
             states.append(best_start(averaged, len(state.probs), rng, n_starts))
             run_em(averaged, states[-1], max_steps)
     potts, fit, converged = fit_potts(problem, states, m_step, max_steps)
-    return _finish(problem, potts.state, np.append(0.0, np.cumsum(fit.rises)), converged, potts, fit)
+    scales = scales_of(problem, potts, potts.state.spectra.sum(axis=1))
+    return _finish(
+        problem, potts.state, potts.log_likelihood, potts.weights, potts.responsibilities, scales,
+        np.append(0.0, np.cumsum(fit.rises)), converged, fit,
+    )  # fmt: skip
 
 
-def for_starts(problem):
-    """Problem that short runs see: magnitudes count as Gaussian, which costs far less."""
-    magnitudes = problem.noise is not None and problem.noise.model.is_magnitude
-    return replace(problem, noise=None) if magnitudes else problem
+def _without_neighbours(problem, one, expected):
+    """Result of a climb, given the E-step of its last state."""
+    log_likelihood, (_, weights, _) = expected
+    found = responsibilities_of(problem, one.state, one.state.spectra.sum(axis=1))
+    return _finish(problem, one.state, log_likelihood, weights, *found, np.array(one.trace), one.converged)
 
 
-def best_start(problem, n_clusters, rng, n_starts):
-    """Small EM: the state that the best of several short runs leads to."""
-    sample, small, runs = short_runs(problem, n_clusters, rng, n_starts)
-    return _on_whole_kernel(sample, small, runs[0])
-
-
-def short_runs(problem, n_clusters, rng, n_starts):
-    """Short runs on some voxels from spread-out seeds; the best few go on.
-
-    "Best" is by penalised likelihood. Ends early where several starts have come to the same one.
-
-    Returns
-    -------
-    sample, small : Problem
-        Of ``start_problem``.
-    states : list of State
-        Of the small problem, best first.
-
-    """
-    sample, small = start_problem(problem, rng)
-    runs, close = [], START_TOLERANCE * len(small.signals)
-    for _ in range(n_starts):
-        state = seeded_state(small, n_clusters, rng)
-        runs.append((run_em(small, state, START_STEPS, START_TOLERANCE)[0][-1], state))
-        top = max(value for value, _ in runs)
-        if sum(value > top - close for value, _ in runs) >= AGREEING_STARTS:
-            break
-    else:
-        runs = sorted(runs, key=lambda run: -run[0])
-        for i, (_, state) in enumerate(runs[:FINALISTS]):
-            runs[i] = (run_em(small, state, FINALIST_STEPS, START_TOLERANCE / 10)[0][-1], state)
-    return sample, small, [state for _, state in sorted(runs, key=lambda run: -run[0])]
-
-
-def _on_whole_kernel(sample, small, best):
-    """State of the whole kernel with the responsibilities of a state of the small problem."""
-    if sample is small:
-        return best
-    return state_from_responsibilities(sample, _responsibilities(small, best, best.spectra.sum(axis=1))[0])
-
-
-def seeded_state(problem, n_clusters, rng):
-    """Parameters from seeds far apart and the voxels nearest to each."""
-    owner = spread_seeds(problem.signals, problem.variances, n_clusters, rng)
-    return state_from_responsibilities(problem, np.eye(n_clusters)[owner])
-
-
-def empty_state(problem, n_clusters):
-    """Parameters before the first step."""
-    n_bins, n_ranks = problem.reduced.columns.shape
-    return State(
-        np.full(n_clusters, 1.0 / n_clusters),
-        np.zeros((n_clusters, n_bins)),
-        np.zeros((n_clusters, n_ranks)),
-        np.zeros((n_clusters, n_ranks)),
-        np.zeros(n_clusters),
-    )
-
-
-def state_from_responsibilities(problem, responsibilities):
-    """One M-step from given responsibilities (voxel scales 1)."""
-    state = empty_state(problem, responsibilities.shape[1])
-    shares = responsibilities / problem.variances[:, None] if problem.mode == "exact" else responsibilities
-    counts = responsibilities.sum(axis=0)
-    m_step(problem, state, np.stack([counts, counts, counts]), shares.sum(axis=0), shares.T @ problem.signals)
-    return state
-
-
-def e_step(problem, state):
-    """Log-likelihood (Eq. 8) and the sums that the M-step needs (Eqs. 11, 13, 15).
-
-    Returns
-    -------
-    log_likelihood : float
-    moments : (3, n_clusters) array
-        sum w, sum w a, sum w a2, with a the voxel scale (1 when fixed).
-    weights : (n_clusters,) array
-        sum w a2 / sigma2 (``paper``: without sigma).
-    sums : (n_clusters, n_ranks) array
-        sum w a s / sigma2 (``paper``: without sigma).
-
-    """
-    n_voxels, n_ranks = problem.signals.shape
-    n_clusters = len(state.probs)
-    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
-    if problem.noise is not None:
-        return noise_e_step(problem, state, log_probs)
-    n_blocks = -(-n_voxels // BLOCK)
-    moments, weights = np.empty((n_blocks, 3, n_clusters)), np.empty((n_blocks, n_clusters))
-    sums = np.empty((n_blocks, n_clusters, n_ranks))
-    means = np.ascontiguousarray(state.means.T)
-
-    def work(start, stop):
-        block = start // BLOCK
-        signals = problem.signals[start:stop]
-        return e_step_block(
-            signals, signals @ means, problem.variances[start:stop], log_probs, state.norms, problem.scale_variance,
-            problem.mode == "exact", moments[block], weights[block], sums[block],
-        )  # fmt: skip
-
-    gains = for_blocks(n_voxels, BLOCK, work, problem.n_threads)
-    return float(np.sum(gains) + problem.constant.sum()), moments.sum(axis=0), weights.sum(axis=0), sums.sum(axis=0)
-
-
-def cluster_alphas(problem, weights):
-    """alpha_m: alpha / sum(w/sigma2) in ``exact`` mode, alpha in ``paper`` mode."""
-    if problem.mode == "paper":
-        return np.full(len(weights), problem.alpha)
-    return problem.alpha / np.maximum(weights, 1e-300)
-
-
-def m_step(problem, state, moments, weights, sums):
-    """Update cluster probabilities (Eq. 13) and spectra (Eqs. 15-16), in place."""
-    state.probs = moments[0] + problem.prior_voxels
-    state.probs /= state.probs.sum()
-    for m, alpha in enumerate(cluster_alphas(problem, weights)):
-        if weights[m] > 0:
-            target = sums[m] / weights[m]
-            solve_one(problem.reduced, target, alpha, state.spectra[m], state.duals[m])
-        else:
-            state.spectra[m] = 0.0
-        if problem.scale_variance > 0 and moments[0, m] > 0:
-            penalty = problem.alpha * float((state.spectra[m] ** 2).sum())
-            factor = expanded_scale(*moments[:, m], problem.scale_variance, penalty)
-            state.spectra[m] *= factor
-            state.duals[m] *= factor
-    _set_means(problem, state)
-
-
-def run_em(problem, state, max_steps, tolerance=TOLERANCE):
-    """EM from a state, in place, until a step gains less than the tolerance [nats per voxel].
-
-    In ``exact`` mode every second step tries to leap ahead (SQUAREM); a leap that would lower the
-    likelihood is undone.
-
-    Returns
-    -------
-    trace : (n,) array
-        Penalised log-likelihood of the states kept.
-    converged : bool
-
-    """
-    trace, recent, leaps = [], [], Extrapolation()
-    kept = None  # the state to fall back to while a leap is on trial
-    for step in range(max_steps + 1):
-        log_likelihood, moments, weights, sums = e_step(problem, state)
-        value = log_likelihood + log_prior(problem, state)
-        if kept is not None:
-            leaps.judge(value >= trace[-1])
-            if not value >= trace[-1]:
-                _restore(state, kept)
-                kept = None
-                continue
-        trace.append(value)
-        if kept is None and len(trace) > 1 and abs(trace[-1] - trace[-2]) < tolerance * len(problem.signals):
-            return np.array(trace), True
-        if step == max_steps:
-            break
-        recent = [] if kept is not None else recent
-        kept = None
-        recent.append((state.probs, state.spectra.copy(), state.means.copy()))
-        m_step(problem, state, moments, weights, sums)
-        if problem.mode == "exact" and len(recent) == 2:
-            leap = leaps.leap(*recent, (state.probs, state.spectra, state.means), weights)
-            recent = []
-            if leap is not None:
-                kept = State(*(values.copy() for values in vars(state).values()))
-                state.probs, state.spectra[:] = leap
-                _set_means(problem, state)
-    return np.array(trace), False
-
-
-def log_prior(problem, state):
-    """Log prior of the parameters: -alpha/2 sum ||F_m||2 + prior_voxels sum log p_m."""
-    value = -0.5 * problem.alpha * float((state.spectra**2).sum())
-    if problem.prior_voxels > 0:
-        value += problem.prior_voxels * float(np.log(state.probs).sum())
-    return value
-
-
-def _restore(state, kept):
-    """Give a state the values of another."""
-    for name, values in vars(kept).items():
-        setattr(state, name, values)
-
-
-def _set_means(problem, state):
-    """Fill a_m = B F_m and ||a_m||2 from the spectra."""
-    for m, spectrum in enumerate(state.spectra):
-        used = np.flatnonzero(spectrum)
-        state.means[m] = spectrum[used] @ problem.reduced.columns[used]
-        state.norms[m] = state.means[m] @ state.means[m]
-
-
-def effective_parameters(problem, state, weights):
-    """M - 1 + sum_m tr[K_A (K_A'K_A + alpha_m I)^-1 K_A'], A the bins in use of cluster m."""
-    total = len(state.probs) - 1.0
-    for spectrum, alpha in zip(state.spectra, cluster_alphas(problem, weights), strict=True):
-        used = problem.reduced.columns[spectrum > 0]
-        if len(used):
-            values = np.linalg.svd(used, compute_uv=False) ** 2
-            values = values[values > 1e-14 * values[0]]
-            total += float((values / (values + alpha)).sum())
-    return total
-
-
-def _finish(problem, state, trace, converged, potts=None, spatial=None):
-    """Responsibilities, criteria, units and order of the clusters."""
+def _finish(
+    problem, state, log_likelihood, weights, responsibilities, scales, trace, converged, spatial=None
+):  # fmt: skip
+    """Criteria, units and order of the clusters."""
     n_voxels = len(problem.signals)
     free_scale = problem.scale_variance > 0
     totals = state.spectra.sum(axis=1)
-    if potts is None:
-        log_likelihood, _, weights, _ = e_step(problem, state)
-        responsibilities, scales = _responsibilities(problem, state, totals)
-    else:
-        log_likelihood, weights, responsibilities = potts.log_likelihood, potts.weights, potts.responsibilities
-        scales = scales_of(problem, potts, totals)
     n_parameters = effective_parameters(problem, state, weights) + (spatial is not None and spatial.estimated)
     n_data = n_voxels * problem.n_encodings
     spectra = state.spectra / np.where(totals > 0, totals, 1.0)[:, None] if free_scale else state.spectra.copy()
@@ -407,22 +208,3 @@ def _finish(problem, state, trace, converged, potts=None, spatial=None):
         mode=problem.mode,
         spatial=None if spatial is None else replace(spatial, field=spatial.field[order]),
     )
-
-
-def _responsibilities(problem, state, totals):
-    """Responsibilities (n_voxels, n_clusters) and expected scale times the clusters' totals (n_voxels,)."""
-    n_voxels, n_clusters = len(problem.signals), len(state.probs)
-    log_probs = np.log(np.maximum(state.probs, SMALLEST_PROB))
-    if problem.noise is not None:
-        return noise_responsibilities(problem, state, log_probs, totals)
-    responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
-    means = np.ascontiguousarray(state.means.T)
-
-    def work(start, stop):
-        responsibilities_block(
-            problem.signals[start:stop] @ means, problem.variances[start:stop], log_probs, state.norms,
-            problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
-        )  # fmt: skip
-
-    for_blocks(n_voxels, BLOCK, work, problem.n_threads)
-    return responsibilities, scales

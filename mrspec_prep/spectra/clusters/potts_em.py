@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse
 
-from mrspec_prep.spectra.clusters.em_noise import noise_densities, noise_e_step, noise_responsibilities
+from mrspec_prep.spectra.clusters.em_noise import noise_densities, noise_expect, noise_responsibilities
 from mrspec_prep.spectra.clusters.potts import (
     SMALLEST,
     density_block,
@@ -249,7 +249,7 @@ def find_sums(problem, one):
     n_voxels, n_ranks = problem.signals.shape
     n_clusters = w.shape[1]
     if problem.noise is not None:
-        _, *sums = noise_e_step(problem, state, relative_prior(one))
+        [(_, sums)] = noise_expect(problem, [state], [relative_prior(one)])
         one.weights = sums[1]
         return sums
     n_blocks = -(-n_voxels // BLOCK)

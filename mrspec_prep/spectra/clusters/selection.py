@@ -78,7 +78,7 @@ def select_n_clusters(
     numbers = sorted({int(m) for m in candidates if m <= len(problem.signals)})
     if not numbers or numbers[0] < 1:
         raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, got {list(candidates)}")
-    fits = {m: fit_problem(problem, m, np.random.default_rng([seed, m]), n_starts, max_steps) for m in numbers}
+    fits = fit_problem(problem, {m: np.random.default_rng([seed, m]) for m in numbers}, n_starts, max_steps)
     names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged", "stability")
     table = {"n_clusters": np.array(numbers)}
     table.update({name: np.array([getattr(fits[m], name) for m in numbers]) for name in names})

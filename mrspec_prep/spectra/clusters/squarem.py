@@ -13,8 +13,9 @@ class Extrapolation:
     The caller takes the leap only where the likelihood is not below that of the second state.
     """
 
-    def __init__(self):
-        self.bound = LARGEST_STEP
+    def __init__(self, bound=LARGEST_STEP, last=0.0):
+        self.bound = bound
+        self.last = last  # length of the latest leap
 
     def leap(self, first, second, third, weights):
         """Parameters beyond ``third`` along the path of the three, or None where EM already moves as fast.
@@ -22,13 +23,13 @@ class Extrapolation:
         Parameters
         ----------
         first, second, third : tuple of (probs, spectra, means)
-            Of n_clusters; means are the spectra's compressed signals.
+            Of n_clusters, the last axis of probs; means are the spectra's compressed signals.
         weights : (n_clusters,) array
             Precision of the means: how much their distances count.
 
         Returns
         -------
-        probs : (n_clusters,) array
+        probs : (..., n_clusters) array
         spectra : (n_clusters, n_bins) array
             Not negative.
 
@@ -46,7 +47,7 @@ class Extrapolation:
         log_probs = [np.log(np.maximum(state[0], SMALLEST_PROB)) for state in (first, second, third)]
         probs = np.exp(_extrapolated(*log_probs, length))
         spectra = np.maximum(_extrapolated(first[1], second[1], third[1], length), 0.0)
-        return probs / probs.sum(), spectra
+        return probs / probs.sum(axis=-1, keepdims=True), spectra
 
     def judge(self, success):
         """Widen the bound after a leap at the bound that succeeded, narrow it after a failure."""
@@ -59,7 +60,7 @@ class Extrapolation:
 def _coordinates(state, weights):
     """State as one vector in which distances are those of the likelihood, roughly."""
     probs, _, means = state
-    return np.concatenate([(np.sqrt(weights)[:, None] * means).ravel(), 2 * np.sqrt(weights.max() * probs)])
+    return np.append(np.sqrt(weights)[:, None] * means, 2 * np.sqrt(weights.max() * probs))
 
 
 def _extrapolated(first, second, third, length):

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import e_step, run_em, state_from_responsibilities
+from mrspec_prep.spectra.clusters.em_sums import expect
+from mrspec_prep.spectra.clusters.em_updates import EmSteps, state_from_responsibilities
 from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
 
@@ -73,13 +75,14 @@ def held_out_log_likelihood(signals, kernel, noise_std, fits, n_folds, problem, 
             part = make_problem(
                 signals[:, kept], reduce_kernel(whole[kept]), noise_std, units=problem.units, **settings
             )
-            for m, fit in fits.items():
-                state = state_from_responsibilities(part, fit.responsibilities)
-                run_em(part, state, FOLD_STEPS)
-                seen, *_ = e_step(part, state)
+            states = [state_from_responsibilities(part, fit.responsibilities) for fit in fits.values()]
+            climb(EmSteps(part), states, FOLD_STEPS)
+            seen = [value for value, _ in expect(part, states)]
+            for state in states:
                 _set_kernel(problem, state)
-                everything, *_ = e_step(problem, state)
-                totals[m] += everything - seen
+            everything = [value for value, _ in expect(problem, states)]
+            for m, whole_value, seen_value in zip(fits, everything, seen, strict=True):
+                totals[m] += whole_value - seen_value
     return totals
 
 

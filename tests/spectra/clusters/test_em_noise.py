@@ -12,7 +12,7 @@ from mrspec_prep.physics import Encodings, add_noise, default_grid, kernel_matri
 from mrspec_prep.spectra import NoiseModel, find_peaks, fit_inspect, reduce_kernel, restore_polarity, select_n_clusters
 from mrspec_prep.spectra.clusters.em_noise import magnitude_fit
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import run_em, state_from_responsibilities
+from mrspec_prep.spectra.clusters.em_updates import run_em, state_from_responsibilities
 from mrspec_prep.spectra.noise.likelihoods import bessel_table, knee, log_bessel, log_density
 
 MODELS = {

@@ -4,7 +4,10 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from mrspec_prep.spectra import fit_inspect
-from mrspec_prep.spectra.clusters.inspect_em import e_step, empty_state, make_problem, run_em, seeded_state
+from mrspec_prep.spectra.clusters.em_problem import make_problem
+from mrspec_prep.spectra.clusters.em_sums import e_step
+from mrspec_prep.spectra.clusters.em_updates import empty_state, run_em
+from mrspec_prep.spectra.clusters.short_runs import seeded_state
 
 
 def agreement(labels, truth):

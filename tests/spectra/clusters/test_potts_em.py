@@ -8,8 +8,10 @@ from scipy.ndimage import gaussian_filter
 from mrspec_prep.physics import add_noise, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_inspect, neighbours_of, reduce_kernel, select_n_clusters
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import best_start, e_step, m_step
+from mrspec_prep.spectra.clusters.em_sums import e_step
+from mrspec_prep.spectra.clusters.em_updates import m_step
 from mrspec_prep.spectra.clusters.potts_em import begin, find_sums, fit_prior, settle
+from mrspec_prep.spectra.clusters.short_runs import best_start
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel
 
 SHAPE = (8, 8, 8)

@@ -1,7 +1,9 @@
 import numpy as np
 
 from mrspec_prep.spectra.clusters.em_problem import make_problem
-from mrspec_prep.spectra.clusters.inspect_em import e_step, log_prior, m_step, run_em, seeded_state
+from mrspec_prep.spectra.clusters.em_sums import e_step
+from mrspec_prep.spectra.clusters.em_updates import log_prior, m_step, run_em
+from mrspec_prep.spectra.clusters.short_runs import seeded_state
 from mrspec_prep.spectra.clusters.squarem import LARGEST_STEP, Extrapolation
 
 

@@ -1,0 +1,92 @@
+"""E-steps of InSpect: what one pass over the voxels gives to the M-steps of all states under way."""
+
+import numpy as np
+
+from mrspec_prep.spectra.clusters.block_sums import sum_blocks
+from mrspec_prep.spectra.clusters.em_noise import noise_expect, noise_responsibilities
+from mrspec_prep.spectra.clusters.em_steps import e_step_block, responsibilities_block
+from mrspec_prep.spectra.compiled import for_blocks
+
+BLOCK = 1024  # voxels per partial sum
+SMALLEST_PROB = 1e-300
+
+
+def expect(problem, states):
+    """E-step of several states: each block of voxels is read once for all of them.
+
+    Parameters
+    ----------
+    problem : Problem
+    states : list of State
+        Of any numbers of clusters. The sums of one do not depend on the others.
+
+    Returns
+    -------
+    list of (log_likelihood, (moments, weights, sums))
+        For each state what ``e_step`` returns.
+
+    """
+    if problem.noise is not None:
+        return noise_expect(problem, states, [log_probs_of(state) for state in states])
+    numbers = [len(state.probs) for state in states]
+    return sum_blocks(problem, numbers, _gaussian_runner(problem, states), BLOCK)
+
+
+def e_step(problem, state):
+    """Log-likelihood (Eq. 8) and the sums that the M-step needs (Eqs. 11, 13, 15).
+
+    Returns
+    -------
+    log_likelihood : float
+    moments : (3, n_clusters) array
+        sum w, sum w a, sum w a2, with a the voxel scale (1 when fixed).
+    weights : (n_clusters,) array
+        sum w a2 / sigma2 (``paper``: without sigma).
+    sums : (n_clusters, n_ranks) array
+        sum w a s / sigma2 (``paper``: without sigma).
+
+    """
+    [(log_likelihood, sums)] = expect(problem, [state])
+    return log_likelihood, *sums
+
+
+def log_probs_of(state):
+    """Log p_m, finite."""
+    return np.log(np.maximum(state.probs, SMALLEST_PROB))
+
+
+def _gaussian_runner(problem, states):
+    """Products and sums of each state with a block of voxels that stays in the cache."""
+    means = [np.ascontiguousarray(state.means.T) for state in states]
+    log_probs = [log_probs_of(state) for state in states]
+
+    def run(part, sums):
+        signals, variances = problem.signals[part], problem.variances[part]
+        return [
+            e_step_block(
+                signals, signals @ means[i], variances, log_probs[i], state.norms,
+                problem.scale_variance, problem.mode == "exact", *sums[i],
+            )
+            for i, state in enumerate(states)
+        ]  # fmt: skip
+
+    return run
+
+
+def responsibilities_of(problem, state, totals):
+    """Responsibilities (n_voxels, n_clusters) and expected scale times the clusters' totals (n_voxels,)."""
+    n_voxels, n_clusters = len(problem.signals), len(state.probs)
+    log_probs = log_probs_of(state)
+    if problem.noise is not None:
+        return noise_responsibilities(problem, state, log_probs, totals)
+    responsibilities, scales = np.empty((n_voxels, n_clusters)), np.empty(n_voxels)
+    means = np.ascontiguousarray(state.means.T)
+
+    def work(start, stop):
+        responsibilities_block(
+            problem.signals[start:stop] @ means, problem.variances[start:stop], log_probs, state.norms,
+            problem.scale_variance, totals, responsibilities[start:stop], scales[start:stop],
+        )  # fmt: skip
+
+    for_blocks(n_voxels, BLOCK, work, problem.n_threads)
+    return responsibilities, scales
