@@ -1,0 +1,1 @@
+"""InSpect over many participants: one set of spectra, several protocols and sites."""
