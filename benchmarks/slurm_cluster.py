@@ -179,7 +179,13 @@ class LoopbackSlurm:
         key.chmod(0o400)
         for folder in (self.folder, munge):
             folder.chmod(0o755)
-        names = {"key-file": "key", "socket": "socket", "pid-file": "munged.pid", "log-file": "log", "seed-file": "seed"}
+        names = {
+            "key-file": "key",
+            "socket": "socket",
+            "pid-file": "munged.pid",
+            "log-file": "log",
+            "seed-file": "seed",
+        }
         self.run("munged", "--force", *(f"--{option}={munge / name}" for option, name in names.items()))
         self.run("slurmctld", "-c")
         for node in self.nodes:

@@ -9,9 +9,13 @@ from pathlib import Path
 from nipype import config as nipype_config
 
 from mrspec_prep.workflows.plugins import NO_SPACE, ResilientMultiProc, monitor_resources, quiet_nipype
+from mrspec_prep.workflows.slurm_plugins import ResilientSLURM, ResilientSLURMGraph
 
 LOGGER = logging.getLogger("mrspec_prep")
 POLL_SECONDS = 0.2
+FILE_SECONDS = 20  # until the result of a job on another machine shows on a shared disk
+#: plugins of Nipype that end or hang when a worker dies, and ours
+RESILIENT = {"MultiProc": ResilientMultiProc, "SLURM": ResilientSLURM, "SLURMGraph": ResilientSLURMGraph}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=Fals
             "remove_unnecessary_outputs": "false",
             "create_report": "false",
             "check_version": "false",
+            "job_finished_timeout": str(FILE_SECONDS),
             "stop_on_first_crash": str(stop_on_first_crash).lower(),
         },
         "logging": {"workflow_level": level, "interface_level": level, "utils_level": level},
@@ -65,13 +70,12 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
 
 
 def _run(workflow, plugin, plugin_args):
-    runner = plugin
     if plugin == "MultiProc":
         plugin_args.setdefault("mp_context", "forkserver")
         plugin_args.setdefault("raise_insufficient", False)
         plugin_args.setdefault("log_level", logging.getLogger("nipype.workflow").level)
         plugin_args.setdefault("monitor", nipype_config.resource_monitor)
-        runner = ResilientMultiProc(plugin_args=plugin_args)
+    runner = RESILIENT[plugin](plugin_args=plugin_args) if plugin in RESILIENT else plugin
     try:
         workflow.run(plugin=runner, plugin_args=plugin_args)
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the summary must still be written
