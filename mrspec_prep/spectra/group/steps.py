@@ -69,7 +69,8 @@ class GroupSteps:
         0: members share the cluster probabilities; else each has its own proportions, with a Dirichlet prior of
         this many voxels around the shared ones.
     fixed_spectra : bool
-        Whether the shapes of the spectra stay as they are (with latent scales their sizes are fitted).
+        Whether the shapes of the spectra stay as they are: with latent scales their sizes are fitted, else the
+        gains, which then are free.
 
     """
 
@@ -126,7 +127,7 @@ class GroupSteps:
             self._probabilities(state, sums)
             weights = self._spectra(state, totals)
             factors = self._sizes(state, totals)
-            if self.site_gains and self.n_sites > 1:
+            if self.site_gains and (self.n_sites > 1 or self.fixed_spectra):
                 self._gains(state, totals, factors)
             self.refresh(state)
         return weights
@@ -208,6 +209,9 @@ class GroupSteps:
             pull[site] += (signal * predicted[protocol]).sum()
             first[site] += moments[1] @ (1 / factors)
             second[site] += moments[2] @ (1 / factors**2)
+        if self.fixed_spectra:  # the spectra say what gain 1 is
+            state.gains = pull / stiff
+            return
         np.add.at(n_voxels, self.places.site, self.places.n_voxels)
         state.gains = constrained_factors(stiff, pull, n_voxels, state.gains)
         if self.scale_variance > 0:
