@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
 from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.components.anchors import anchor_signals
-from mrspec_prep.spectra.components.map_descent import descend, fit_weights, state_from_means
+from mrspec_prep.spectra.components.map_descent import MapSteps, descend, fit_weights, state_from_means
 from mrspec_prep.spectra.components.uniqueness import (
     AMBIGUOUS,
     Uniqueness,
@@ -133,11 +133,11 @@ def fit_inspect_map(
         if n_voxels > START_VOXELS:
             part = problem.take(np.sort(rng.choice(n_voxels, START_VOXELS, replace=False)))
         runs = [
-            descend(part, state_from_means(part, means), max_steps, START_TOLERANCE)
+            descend(MapSteps(part), state_from_means(part, means), max_steps, START_TOLERANCE)
             for means in starting_means(part, n_components, n_starts, rng)
         ]
         best = int(np.argmin([trace[-1] for _, trace, _ in runs]))
-        state, more, converged = descend(part, runs[best][0].copy(), max_steps)
+        state, more, converged = descend(MapSteps(part), runs[best][0].copy(), max_steps)
         trace = np.concatenate([runs[best][1], more[1:]])
         runs[best] = state, trace, converged
         found = explore(part, [run[0] for run in runs], [run[1][-1] for run in runs], best)
@@ -145,7 +145,7 @@ def fit_inspect_map(
             state = state.copy()
             state.weights = np.zeros((n_voxels, n_components))
             fit_weights(problem, state)
-            state, trace, converged = descend(problem, state, max_steps)
+            state, trace, converged = descend(MapSteps(problem), state, max_steps)
         return _finish(problem, state, trace, converged, found)
 
 

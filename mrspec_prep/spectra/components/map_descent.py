@@ -129,9 +129,19 @@ def rescale(problem, state):
     pull/2 sum_n (sum_j u_nj d_j - 1)^2 + alpha/2 sum_j ||F_j||2 / d_j^2. Alternating steps
     would crawl along d. A step of Newton's that does not lower this is left out.
     """
-    pull = 1.0 / problem.scale_variance
-    products, totals = state.weights.T @ state.weights, state.weights.sum(axis=0)
     penalties = problem.alpha * (state.spectra**2).sum(axis=1)
+    d = best_rescaling(
+        state.weights.T @ state.weights, state.weights.sum(axis=0), penalties, 1.0 / problem.scale_variance
+    )
+    state.weights *= d
+    state.curvature *= np.outer(d, d)
+    state.targets *= d[:, None]
+    for values in (state.spectra, state.duals, state.means):
+        values /= d[:, None]
+
+
+def best_rescaling(products, totals, penalties, pull):
+    """(M,) factors d of the weights, from sum u u' (M, M), sum u (M,), alpha ||F||2 (M,) and the prior's precision."""
 
     def value(d):
         return 0.5 * pull * (d @ products @ d - 2 * d @ totals) + 0.5 * (penalties / d**2).sum()
@@ -145,11 +155,7 @@ def rescale(problem, state):
         if not value(trial) < value(d):
             break
         d = trial
-    state.weights *= d
-    state.curvature *= np.outer(d, d)
-    state.targets *= d[:, None]
-    for values in (state.spectra, state.duals, state.means):
-        values /= d[:, None]
+    return d
 
 
 def improve_spectra(problem, state):
@@ -174,27 +180,58 @@ def solve_component(problem, state, j, target):
     state.means[j] = state.spectra[j, used] @ problem.reduced.columns[used]
 
 
-def proposal(problem, state, points, residuals):
-    """State at the means that Anderson's acceleration of earlier steps proposes.
+class MapSteps:
+    """What the descent does to a ``MapState``: the exact steps of one problem.
+
+    Another object with these methods, on states with ``means`` and ``copy``, descends as well.
+    """
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.n_voxels = len(problem.signals)
+
+    def fit_weights(self, state):
+        """Exact weights, in place; returns the objective."""
+        return fit_weights(self.problem, state)
+
+    def improve(self, state):
+        """Exact step of scales and spectra, in place."""
+        if self.problem.scale_variance > 0:
+            rescale(self.problem, state)
+        improve_spectra(self.problem, state)
+
+    def place(self, state, means):
+        """Spectra whose signals are near ``means`` (M, n_ranks), in place."""
+        for j, weight in enumerate(np.diag(state.curvature)):
+            if weight > 0:
+                solve_component(self.problem, state, j, means[j])
+
+
+def proposed_means(points, residuals):
+    """Means, as one vector, that Anderson's acceleration of earlier steps proposes.
 
     ``points`` are the means after earlier steps, ``residuals`` how far each step moved them;
-    the combination with the least residual is brought back into the kernel's cone.
+    of their combinations it is the one with the least residual.
     """
     moved = np.diff(np.array(residuals), axis=0)
     shares = np.linalg.lstsq(moved.T, residuals[-1], rcond=SMALLEST_NORM)[0]
-    means = (points[-1] - shares @ np.diff(np.array(points), axis=0)).reshape(state.means.shape)
-    proposed = state.copy()
-    for j, weight in enumerate(np.diag(state.curvature)):
-        if weight > 0:
-            solve_component(problem, proposed, j, means[j])
-    return proposed
+    return points[-1] - shares @ np.diff(np.array(points), axis=0)
 
 
-def descend(problem, state, max_steps, tolerance=TOLERANCE):
+def descend(steps, state, max_steps, tolerance=TOLERANCE):
     """Improve a state until steps gain less than the tolerance [nats per voxel].
 
     A proposal of the acceleration is taken only where it lowers the objective, so that the
     trace never rises.
+
+    Parameters
+    ----------
+    steps : MapSteps
+        Or another object with its methods.
+    state : MapState
+        Or another of its kind.
+    max_steps : int
+    tolerance : float
 
     Returns
     -------
@@ -204,25 +241,24 @@ def descend(problem, state, max_steps, tolerance=TOLERANCE):
     converged : bool
 
     """
-    trace, points, residuals, idle = [fit_weights(problem, state)], [], [], 0
+    trace, points, residuals, idle = [steps.fit_weights(state)], [], [], 0
     for _ in range(max_steps):
         before = state.means.copy()
-        if problem.scale_variance > 0:
-            rescale(problem, state)
-        improve_spectra(problem, state)
+        steps.improve(state)
         points = [*points[-MEMORY:], state.means.ravel().copy()]
         residuals = [*residuals[-MEMORY:], (state.means - before).ravel()]
         value = np.inf
         if len(points) > 1:
-            proposed = proposal(problem, state, points, residuals)
-            value = fit_weights(problem, proposed)
+            proposed = state.copy()
+            steps.place(proposed, proposed_means(points, residuals).reshape(state.means.shape))
+            value = steps.fit_weights(proposed)
         if value <= trace[-1]:
             state = proposed
         else:
-            value = fit_weights(problem, state)
+            value = steps.fit_weights(state)
             points, residuals = points[-KEPT:], residuals[-KEPT:]
         trace.append(value)
-        idle = idle + 1 if trace[-2] - trace[-1] < tolerance * len(problem.signals) else 0
+        idle = idle + 1 if trace[-2] - trace[-1] < tolerance * steps.n_voxels else 0
         if idle == PATIENCE:
             return state, np.array(trace), True
     return state, np.array(trace), False

@@ -4,7 +4,14 @@ import pytest
 from mrspec_prep.spectra import fit_nnls
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
 from mrspec_prep.spectra.components.inspect_map import starting_means
-from mrspec_prep.spectra.components.map_descent import descend, fit_weights, improve_spectra, rescale, state_from_means
+from mrspec_prep.spectra.components.map_descent import (
+    MapSteps,
+    descend,
+    fit_weights,
+    improve_spectra,
+    rescale,
+    state_from_means,
+)
 
 
 def direct_objective(problem, state, placenta, noise_std):
@@ -27,7 +34,7 @@ def started(placenta, scale, alpha=0.01, n_components=3):
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 10.0])
 def test_objective_never_rises(placenta, scale, alpha):
     problem, state, _ = started(placenta, scale, alpha)
-    _, trace, _ = descend(problem, state, 60)
+    _, trace, _ = descend(MapSteps(problem), state, 60)
     assert np.diff(trace).max() <= 1e-9 * trace[0]
     assert trace[-1] < trace[0]
 

@@ -3,7 +3,7 @@ import pytest
 
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
 from mrspec_prep.spectra.components.inspect_map import starting_means
-from mrspec_prep.spectra.components.map_descent import descend, state_from_means
+from mrspec_prep.spectra.components.map_descent import MapSteps, descend, state_from_means
 from mrspec_prep.spectra.components.uniqueness import explore, in_words, mixing_tests, to_shares
 
 
@@ -12,7 +12,7 @@ def ended(placenta):
     """Problem, state and objective at the end of one descent."""
     problem = make_problem(placenta.signals, placenta.kernel, placenta.noise_std, scale="fixed")
     means = starting_means(problem, 2, 1, np.random.default_rng(0))[0]
-    state, trace, _ = descend(problem, state_from_means(problem, means), 200)
+    state, trace, _ = descend(MapSteps(problem), state_from_means(problem, means), 200)
     return problem, state, trace[-1]
 
 
@@ -50,7 +50,7 @@ def test_misfit_widens_what_counts_as_equal(placenta, ended):
     spreads = []
     for noise_std in (placenta.noise_std, placenta.noise_std / 3):
         problem = make_problem(placenta.signals, placenta.kernel, noise_std, alpha=0.0, scale="fixed")
-        fitted, trace, _ = descend(problem, state.copy(), 200)
+        fitted, trace, _ = descend(MapSteps(problem), state.copy(), 200)
         spreads.append(explore(problem, [fitted], [trace[-1]], 0).mixing_spread.max())
     assert spreads[1] > 0.7 * spreads[0]
 
