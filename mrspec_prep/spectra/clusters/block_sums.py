@@ -4,20 +4,22 @@ import numpy as np
 
 from mrspec_prep.spectra.compiled import for_blocks
 
+MOST_BLOCKS = 512  # partial sums held at a time
 
-def sum_blocks(problem, numbers, run, block_size, width=None):
-    """E-step sums over all voxels for states with these numbers of clusters.
+
+def sum_blocks(problem, ends, run, block_size, width=None):
+    """E-step sums over all voxels for several states.
 
     Parameters
     ----------
     problem : Problem
-    numbers : list of int
-        Clusters of each state.
+    ends : (n_states + 1,) int array
+        Clusters ends[i] to ends[i + 1] are those of state i.
     run : callable
-        ``run(part, sums)`` fills, for a slice of voxels, each state's (moments, weights, sums) and returns
-        each state's log-likelihood gain over zero signals.
+        ``run(part, (moments, weights, sums), gains)`` fills, for a slice of voxels, the sums of all clusters
+        and each state's log-likelihood gain over zero signals.
     block_size : int
-        Voxels at a time.
+        Voxels in a slice; more in an image of very many.
     width : int, optional
         Length of a cluster's sum, by default n_ranks.
 
@@ -28,13 +30,21 @@ def sum_blocks(problem, numbers, run, block_size, width=None):
 
     """
     n_voxels, n_ranks = problem.signals.shape
-    n_blocks, width = -(-n_voxels // block_size), width or n_ranks
-    partial = [(np.empty((n_blocks, 3, m)), np.empty((n_blocks, m)), np.empty((n_blocks, m, width))) for m in numbers]
+    block_size *= -(-n_voxels // (block_size * MOST_BLOCKS))
+    n_blocks, n_clusters = -(-n_voxels // block_size), ends[-1]
+    gains = np.empty((n_blocks, len(ends) - 1))
+    partial = [
+        np.empty((n_blocks, *shape)) for shape in ((3, n_clusters), (n_clusters,), (n_clusters, width or n_ranks))
+    ]
 
     def work(start, stop):
         block = start // block_size
-        return run(slice(start, stop), [tuple(part[block] for part in parts) for parts in partial])
+        run(slice(start, stop), [part[block] for part in partial], gains[block])
 
-    gains = for_blocks(n_voxels, block_size, work, problem.n_threads)
-    values = [float(np.sum(gain) + problem.constant.sum()) for gain in zip(*gains, strict=True)]
-    return [(v, tuple(part.sum(axis=0) for part in parts)) for v, parts in zip(values, partial, strict=True)]
+    for_blocks(n_voxels, block_size, work, problem.n_threads)
+    values = gains.sum(axis=0) + problem.constant.sum()
+    moments, weights, sums = (part.sum(axis=0) for part in partial)
+    return [
+        (float(value), (moments[:, low:high], weights[low:high], sums[low:high]))
+        for value, low, high in zip(values, ends, ends[1:], strict=False)
+    ]

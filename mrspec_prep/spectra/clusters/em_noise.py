@@ -103,13 +103,18 @@ def noise_expect(problem, states, log_probs):
     runners = [_block_runner(problem, state, logs) for state, logs in zip(states, log_probs, strict=True)]
     nothing = [(np.empty((0, len(state.probs))), np.empty(0), np.empty(0)) for state in states]
 
-    def run(part, sums):
-        return [runner(part, *sums[i], *nothing[i]) for i, runner in enumerate(runners)]
+    ends = np.cumsum([0] + [len(state.probs) for state in states])
 
-    numbers = [len(state.probs) for state in states]
+    def run(part, sums, gains):
+        for i, runner in enumerate(runners):
+            low, high = ends[i], ends[i + 1]
+            moments = np.empty((3, high - low))
+            gains[i] = runner(part, moments, sums[1][low:high], sums[2][low:high], *nothing[i])
+            sums[0][:, low:high] = moments
+
     if not problem.noise.model.is_magnitude:
-        return sum_blocks(problem, numbers, run, BLOCK)
-    found = sum_blocks(problem, numbers, run, BLOCK, problem.n_encodings)
+        return sum_blocks(problem, ends, run, BLOCK)
+    found = sum_blocks(problem, ends, run, BLOCK, problem.n_encodings)
     return [(value, (*rest, sums @ problem.reduced.projection)) for value, (*rest, sums) in found]
 
 

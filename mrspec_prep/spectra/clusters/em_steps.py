@@ -45,34 +45,6 @@ def voxel_responsibilities(products, variance, log_probs, norms, scale_variance,
 
 
 @compiled
-def e_step_block(signals, products, variances, log_probs, norms, scale_variance, weighted, moments, weights, sums):
-    """Sums of one block of voxels, products s'a_m given; returns the log mixture gains' sum.
-
-    moments: sum w, sum w a, sum w a2; weights: sum w a2 [/s2]; sums: sum w a s [/s2].
-    """
-    n_clusters, n_ranks = sums.shape
-    w, first, second = np.empty(n_clusters), np.empty(n_clusters), np.empty(n_clusters)
-    moments[:] = 0.0
-    weights[:] = 0.0
-    sums[:] = 0.0
-    gain = 0.0
-    for n in range(signals.shape[0]):
-        gain += voxel_responsibilities(products[n], variances[n], log_probs, norms, scale_variance, w, first, second)
-        inverse = 1.0 / variances[n] if weighted else 1.0
-        for m in range(n_clusters):
-            if w[m] == 0.0:
-                continue
-            moments[0, m] += w[m]
-            moments[1, m] += w[m] * first[m]
-            moments[2, m] += w[m] * second[m]
-            weights[m] += w[m] * second[m] * inverse
-            share = w[m] * first[m] * inverse
-            for k in range(n_ranks):
-                sums[m, k] += share * signals[n, k]
-    return gain
-
-
-@compiled
 def responsibilities_block(products, variances, log_probs, norms, scale_variance, totals, responsibilities, scales):
     """Responsibilities of one block, products s'a_m given, and the expected scale times the clusters' totals."""
     n_clusters = norms.shape[0]

@@ -3,11 +3,12 @@
 import numpy as np
 
 from mrspec_prep.spectra.clusters.block_sums import sum_blocks
+from mrspec_prep.spectra.clusters.em_blocks import TILE, e_step_block
 from mrspec_prep.spectra.clusters.em_noise import noise_expect, noise_responsibilities
-from mrspec_prep.spectra.clusters.em_steps import e_step_block, responsibilities_block
+from mrspec_prep.spectra.clusters.em_steps import responsibilities_block
 from mrspec_prep.spectra.compiled import for_blocks
 
-BLOCK = 1024  # voxels per partial sum
+BLOCK = 4 * TILE  # voxels per partial sum
 SMALLEST_PROB = 1e-300
 
 
@@ -28,8 +29,7 @@ def expect(problem, states):
     """
     if problem.noise is not None:
         return noise_expect(problem, states, [log_probs_of(state) for state in states])
-    numbers = [len(state.probs) for state in states]
-    return sum_blocks(problem, numbers, _gaussian_runner(problem, states), BLOCK)
+    return _gaussian_expect(problem, states)
 
 
 def e_step(problem, state):
@@ -55,22 +55,23 @@ def log_probs_of(state):
     return np.log(np.maximum(state.probs, SMALLEST_PROB))
 
 
-def _gaussian_runner(problem, states):
-    """Products and sums of each state with a block of voxels that stays in the cache."""
-    means = [np.ascontiguousarray(state.means.T) for state in states]
-    log_probs = [log_probs_of(state) for state in states]
+def _gaussian_expect(problem, states):
+    """``expect`` by one compiled call for each block of voxels."""
+    ends = np.cumsum([0] + [len(state.probs) for state in states])
+    means, norms = np.concatenate([s.means for s in states]), np.concatenate([s.norms for s in states])
+    log_probs = np.concatenate([log_probs_of(state) for state in states])
+    leading, rest, n_leading = problem.leading
+    rest_norms = np.sqrt((means[:, n_leading:] ** 2).sum(axis=1))
+    some = np.zeros((len(means), leading.shape[1]))
+    some[:, :n_leading] = means[:, :n_leading]
 
-    def run(part, sums):
-        signals, variances = problem.signals[part], problem.variances[part]
-        return [
-            e_step_block(
-                signals, signals @ means[i], variances, log_probs[i], state.norms,
-                problem.scale_variance, problem.mode == "exact", *sums[i],
-            )
-            for i, state in enumerate(states)
-        ]  # fmt: skip
+    def run(part, sums, gains):
+        e_step_block(
+            problem.signals[part], problem.variances[part], leading[part.start // TILE :], rest[part], ends, log_probs,
+            means, some, rest_norms, norms, problem.scale_variance, problem.mode == "exact", *sums, gains,
+        )  # fmt: skip
 
-    return run
+    return sum_blocks(problem, ends, run, BLOCK)
 
 
 def responsibilities_of(problem, state, totals):
