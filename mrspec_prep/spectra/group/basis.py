@@ -33,8 +33,6 @@ class CommonBasis:
 
     def predicted(self, means):
         """Compressed signals of the clusters under each protocol from their means (n_clusters, R)."""
-        if len(self.maps) == 1:
-            return [means]
         return [means @ one.T for one in self.maps]
 
     def problem(self, weights, targets):
@@ -55,7 +53,7 @@ class CommonBasis:
 
         """
         if len(self.maps) == 1:
-            return self.pooled, targets[0]
+            return self.pooled, targets[0] @ self.maps[0]
         roots = np.sqrt(np.asarray(weights) / np.sum(weights))
         values = self.pooled.singular_values
         stacked = np.concatenate([root * one for root, one in zip(roots, self.maps, strict=True)]) * values

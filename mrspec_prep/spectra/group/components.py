@@ -16,7 +16,8 @@ from mrspec_prep.spectra.group.members import check_group
 from mrspec_prep.spectra.group.mixtures import MixtureSteps, mixture_block
 from mrspec_prep.spectra.group.passes import ThreadExecutor
 from mrspec_prep.spectra.group.prepared import BLOCK, prepare_member
-from mrspec_prep.spectra.group.starts import Sample, sample_members, starting_gains
+from mrspec_prep.spectra.group.sampling import Sample, sample_members
+from mrspec_prep.spectra.group.starts import starting_gains
 from mrspec_prep.spectra.group.steps import GroupSteps, Places
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
 
@@ -143,9 +144,9 @@ def _starting_spectra(steps, sample, gains, n_components, n_starts, rng):
     for start in range(n_starts):
         protocol = used[(start // 2) % len(used)]
         if protocol not in drawn:
-            chosen = np.flatnonzero(sample.places.protocol == protocol)
-            signals = np.concatenate([sample.blocks[i][0] / gains[sample.places.site[i]] for i in chosen])
-            variances = np.concatenate([sample.blocks[i][1] / gains[sample.places.site[i]] ** 2 for i in chosen])
+            chosen = [one for one in sample.prepared if one.member.protocol == protocol]
+            signals = np.concatenate([one.member.signals / gains[one.member.site] for one in chosen])
+            variances = np.concatenate([one.variances / gains[one.member.site] ** 2 for one in chosen])
             weights, nothing = np.eye(len(basis.maps))[protocol], [np.zeros(len(one)) for one in basis.maps]
             reduced, _ = basis.problem(weights, nothing)
             ones = np.ones(len(signals))
