@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrspec_prep.spectra.clusters.em_blocks import TILE, e_step_block
 from mrspec_prep.spectra.clusters.em_noise import student_block
-from mrspec_prep.spectra.clusters.em_steps import e_step_block, responsibilities_block
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.spectra.clusters.em_steps import responsibilities_block
+from mrspec_prep.spectra.compiled import compiled, for_blocks, single_threaded_blas
 from mrspec_prep.spectra.group.prepared import BLOCK, prepare_member
 
 PIECE = 16 * BLOCK  # voxels of a member that one thread takes at a time
+N_LEADING = 16  # ranks from which the E-step judges which clusters a voxel may belong to; a multiple of 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,29 @@ class Statistics:
     sums: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Clusters:
+    """Clusters of all states under way as one member sees them, one state's after the other's."""
+
+    ends: np.ndarray
+    log_probs: np.ndarray
+    means: np.ndarray
+    leading: np.ndarray
+    rest_norms: np.ndarray
+    norms: np.ndarray
+
+
+def _clusters(prepared, index, sent):
+    """``_Clusters`` of a list of ``Sent``."""
+    views = [one.seen_by(index, prepared.member) for one in sent]
+    log_probs, means, norms = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    n_leading = min(N_LEADING, means.shape[1])
+    leading = np.zeros((len(means), N_LEADING))
+    leading[:, :n_leading] = means[:, :n_leading]
+    rest_norms = np.sqrt((means[:, n_leading:] ** 2).sum(axis=1))
+    return _Clusters(np.cumsum([0] + [len(view[0]) for view in views]), log_probs, means, leading, rest_norms, norms)
+
+
 def member_statistics(prepared, index, sent):
     """Sums of one member for each state.
 
@@ -80,57 +105,80 @@ def member_statistics(prepared, index, sent):
     list of Statistics
 
     """
-    pieces = [_piece(prepared, index, sent, start) for start in range(0, prepared.member.n_voxels, PIECE)]
-    return _joined(prepared, pieces)
+    clusters = _clusters(prepared, index, sent)
+    pieces = [_piece(prepared, clusters, start) for start in range(0, prepared.member.n_voxels, PIECE)]
+    return _joined(prepared, clusters.ends, pieces)
 
 
-def _piece(prepared, index, sent, start):
-    """For each state the (gain, moments, weights, sums) of one piece of a member."""
-    member = prepared.member
-    views = [one.seen_by(index, member) for one in sent]
-    ends = np.cumsum([0] + [len(log_probs) for log_probs, _, _ in views])
-    means = np.ascontiguousarray(np.concatenate([means for _, means, _ in views]).T)
-    totals = [_nothing(len(log_probs), member.signals.shape[1]) for log_probs, _, _ in views]
-    parts = [_nothing(len(log_probs), member.signals.shape[1]) for log_probs, _, _ in views]
+def _piece(prepared, clusters, start):
+    """Moments, weights, sums and log mixture gains of one piece of a member, all states together."""
+    member, ends = prepared.member, clusters.ends
+    total = _nothing(ends[-1], member.signals.shape[1], len(ends) - 1)
+    part = _nothing(ends[-1], member.signals.shape[1], len(ends) - 1)
+    tiles = np.zeros((BLOCK // TILE, N_LEADING, TILE))
+    gaussian = member.degrees_of_freedom is None
     for first in range(start, min(start + PIECE, member.n_voxels), BLOCK):
         block = prepared.block(first, min(first + BLOCK, member.n_voxels))
-        products = block[0] @ means
-        for i, (view, total, part) in enumerate(zip(views, totals, parts, strict=True)):
-            total[0] += _block_sums(prepared, block, products[:, ends[i] : ends[i + 1]], view, *part[1:])
-            for place, values in zip(total[1:], part[1:], strict=True):
-                place += values
-    return totals
+        if gaussian:
+            _gaussian_block(prepared, block, tiles, clusters, *part)
+        else:
+            _student_block(prepared, block, clusters, *part)
+        for place, values in zip(total, part, strict=True):
+            place += values
+    return total
 
 
-def _nothing(n_clusters, n_ranks):
-    """Gain, moments, weights and sums of no voxels."""
-    return [0.0, np.zeros((3, n_clusters)), np.zeros(n_clusters), np.zeros((n_clusters, n_ranks))]
+def _nothing(n_clusters, n_ranks, n_states):
+    """Moments, weights, sums and gains of no voxels."""
+    return np.zeros((3, n_clusters)), np.zeros(n_clusters), np.zeros((n_clusters, n_ranks)), np.zeros(n_states)
 
 
-def _joined(prepared, pieces):
-    """Sum the pieces of a member, in their order."""
-    found = []
-    for parts in zip(*pieces, strict=True):
-        gain, moments, weights, sums = (sum(values[1:], start=values[0]) for values in zip(*parts, strict=True))
-        found.append(Statistics(gain + prepared.constant, moments, weights, sums))
-    return found
+def _joined(prepared, ends, pieces):
+    """Sum the pieces of a member, in their order, and tell the states apart."""
+    moments, weights, sums, gains = (sum(parts[1:], start=parts[0]) for parts in zip(*pieces, strict=True))
+    return [
+        Statistics(float(gain) + prepared.constant, moments[:, low:high], weights[low:high], sums[low:high])
+        for gain, low, high in zip(gains, ends[:-1], ends[1:], strict=True)
+    ]
 
 
-def _block_sums(prepared, block, products, view, moments, weights, sums):
-    """E-step of one block under one state, into the arrays; returns the log mixture gains' sum."""
-    signals, variances, energies, _ = block
-    log_probs, means, norms = view
-    if prepared.member.degrees_of_freedom is None:
-        return e_step_block(
-            signals, products, variances, log_probs, norms, prepared.scale_variance, True,
-            moments, weights, sums,
-        )  # fmt: skip
-    empty = np.empty((0, len(log_probs)))
-    return student_block(
-        signals, energies, variances, log_probs[None], means, norms, prepared.scale_variance,
-        float(prepared.member.degrees_of_freedom), float(prepared.n_encodings),
-        moments, weights, sums, empty, np.empty(0), np.empty(0),
+def _gaussian_block(prepared, block, tiles, clusters, moments, weights, sums, gains):
+    """Fill the sums of one block of voxels."""
+    signals, variances, _, _ = block
+    rest = np.empty(len(signals))
+    to_tiles(signals, variances, tiles, rest)
+    e_step_block(
+        signals, variances, tiles, rest, clusters.ends, clusters.log_probs, clusters.means, clusters.leading,
+        clusters.rest_norms, clusters.norms, prepared.scale_variance, True, moments, weights, sums, gains,
     )  # fmt: skip
+
+
+@compiled
+def to_tiles(signals, variances, tiles, rest):
+    """Leading ranks of a block's signals over sigma2, tile by tile, and the norms of the others over sigma2."""
+    n_voxels, n_ranks = signals.shape
+    n_leading, size = min(tiles.shape[1], n_ranks), tiles.shape[2]
+    for n in range(n_voxels):
+        inverse, squared = 1.0 / variances[n], 0.0
+        for k in range(n_leading):
+            tiles[n // size, k, n % size] = signals[n, k] * inverse
+        for k in range(n_leading, n_ranks):
+            squared += signals[n, k] ** 2
+        rest[n] = np.sqrt(squared) * inverse
+
+
+def _student_block(prepared, block, clusters, moments, weights, sums, gains):
+    """Fill the sums of one block of voxels whose sigma is uncertain."""
+    signals, variances, energies, _ = block
+    for i, (low, high) in enumerate(zip(clusters.ends[:-1], clusters.ends[1:], strict=True)):
+        moment = np.empty((3, high - low))
+        gains[i] = student_block(
+            signals, energies, variances, clusters.log_probs[None, low:high], clusters.means[low:high],
+            clusters.norms[low:high], prepared.scale_variance, float(prepared.member.degrees_of_freedom),
+            float(prepared.n_encodings), moment, weights[low:high], sums[low:high],
+            np.empty((0, high - low)), np.empty(0), np.empty(0),
+        )  # fmt: skip
+        moments[:, low:high] = moment
 
 
 def member_responsibilities(prepared, index, sent, totals):
@@ -154,7 +202,7 @@ def member_responsibilities(prepared, index, sent, totals):
     member = prepared.member
     log_probs, means, norms = sent.seen_by(index, member)
     responsibilities, scales = np.empty((member.n_voxels, len(log_probs))), np.empty(member.n_voxels)
-    spare = _nothing(len(log_probs), member.signals.shape[1])[1:]
+    spare = _nothing(len(log_probs), member.signals.shape[1], 0)[:3]
     with single_threaded_blas():
         for start in range(0, member.n_voxels, BLOCK):
             part = slice(start, min(start + BLOCK, member.n_voxels))
@@ -205,14 +253,18 @@ class ThreadExecutor:
 
     def expect(self, sent):
         """For each member a list over the states of ``Statistics``."""
+        clusters = [_clusters(one, i, sent) for i, one in enumerate(self.prepared)]
 
         def work(k, _):
             i, start = self.pieces[k]
-            return _piece(self.prepared[i], i, sent, start)
+            return _piece(self.prepared[i], clusters[i], start)
 
         with single_threaded_blas():
             found = for_blocks(len(self.pieces), 1, work, self.n_threads)
         by_member = [[] for _ in self.prepared]
         for (i, _), piece in zip(self.pieces, found, strict=True):
             by_member[i].append(piece)
-        return [_joined(one, pieces) for one, pieces in zip(self.prepared, by_member, strict=True)]
+        return [
+            _joined(one, seen.ends, pieces)
+            for one, seen, pieces in zip(self.prepared, clusters, by_member, strict=True)
+        ]
