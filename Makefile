@@ -5,6 +5,7 @@
 #               finds one: PIP_FIND_LINKS, or find-links in pip's configuration. See README, Installation.
 # PYTHON        interpreter to build the environment with
 # PYTEST_ARGS   passed on to pytest, for example PYTEST_ARGS="tests/physics -x"
+# SLURM_STUDY   folder of the study of `make test-slurm`; made anew
 
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -12,6 +13,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 OUT ?= out
+SLURM_STUDY ?= $(or $(TMPDIR),/tmp)/mrspec_prep-slurm-study
 N_PROCS ?= $(shell nproc 2>/dev/null || echo 1)
 
 BIN := $(VENV)/bin
@@ -24,11 +26,13 @@ export NO_ET := 1
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: help install example examples test lint clean
+.PHONY: help install example examples test test-hpc test-slurm lint clean
 
 help:
 	@echo "make example   set up, run the main job on $(EXAMPLE), name the report"
 	@echo "make test      set up, run the tests"
+	@echo "make test-hpc  the tests that need dask (extra hpc)"
+	@echo "make test-slurm  a small study on a real Slurm brought up here, a node killed on the way (as root; see its words)"
 	@echo "make examples  write bids_examples/ again (byte-identical)"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove $(VENV), build products and $(OUT)"
@@ -51,6 +55,13 @@ example: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-hpc: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,hpc]'
+	$(BIN)/python -m pytest tests/interfaces/test_dask_cluster.py tests/interfaces/test_dask_shards.py $(PYTEST_ARGS)
+
+test-slurm: $(READY)
+	$(BIN)/python -m benchmarks.slurm_study $(SLURM_STUDY)
 
 examples: $(READY)
 	$(BIN)/python bids_examples/make_examples.py

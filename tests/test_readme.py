@@ -47,7 +47,8 @@ def test_links_within_the_repository_exist():
 def test_constraints_pin_every_dependency():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["hpc"]]
     names = {re.match(r"[\w-]+", requirement)[0].lower() for requirement in wanted}
     pinned = set()
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():

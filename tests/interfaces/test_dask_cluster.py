@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.interfaces import dask_cluster
+from mrspec_prep.interfaces.dask_cluster import check_dask, read_cluster_file
+
+EXAMPLE = Path(__file__).parents[2] / "workflows" / "hpc" / "dask_slurm.yml"
+
+
+@pytest.mark.parametrize("words", ["tcp://node1:8786", "local:4", str(EXAMPLE)])
+def test_without_dask_the_error_names_the_command_that_installs_it(monkeypatch, words):
+    monkeypatch.setattr(dask_cluster, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"is not installed\. Remedy: pip install \"mrspec_prep\[hpc\]\""):
+        check_dask(words)
+
+
+@pytest.mark.parametrize("words", ["local:0", "local:", "node1:8786", "no/such/file.yml"])
+def test_what_is_neither_address_nor_file_is_refused(words):
+    with pytest.raises(InputError, match="neither an address nor a file.*Remedy: give the address"):
+        check_dask(words)
+
+
+def test_the_example_names_slurm():
+    content = read_cluster_file(EXAMPLE)
+    assert content["cluster"] == "dask_jobqueue.SLURMCluster"
+    assert content["workers"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cluster: [", "not valid YAML"),
+        ("cluster: dask_jobqueue.SLURMCluster", "needs the keys cluster and workers"),
+        ("{cluster: dask_jobqueue.SLURMCluster, workers: 2, keyword: 3}", "found cluster, workers, keyword"),
+        ("{cluster: dask_jobqueue.SLURMCluster, workers: 0}", "a number of at least 1"),
+        ("{cluster: dask_jobqueue.SLURMCluster, workers: 2, keywords: 3}", "settings by name"),
+        ("{cluster: SLURMCluster, workers: 2}", "a module and a class"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_would_do(tmp_path, text, message):
+    path = tmp_path / "cluster.yml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        check_dask(str(path))
