@@ -31,19 +31,22 @@ def sum_blocks(problem, ends, run, block_size, width=None):
     """
     n_voxels, n_ranks = problem.signals.shape
     block_size *= -(-n_voxels // (block_size * MOST_BLOCKS))
-    n_blocks, n_clusters = -(-n_voxels // block_size), ends[-1]
-    gains = np.empty((n_blocks, len(ends) - 1))
-    partial = [
-        np.empty((n_blocks, *shape)) for shape in ((3, n_clusters), (n_clusters,), (n_clusters, width or n_ranks))
-    ]
+    n_blocks, n_clusters, n_states = -(-n_voxels // block_size), int(ends[-1]), len(ends) - 1
+    shapes = (3, n_clusters), (n_clusters,), (n_clusters, width or n_ranks), (n_states,)
+    cuts = np.cumsum([np.prod(shape) for shape in shapes])
+
+    def split(row):
+        return [part.reshape(shape) for part, shape in zip(np.split(row, cuts[:-1]), shapes, strict=True)]
+
+    partial = np.empty((n_blocks, cuts[-1]))  # summed down the rows, one after the other whatever their length
 
     def work(start, stop):
-        block = start // block_size
-        run(slice(start, stop), [part[block] for part in partial], gains[block])
+        *sums, gains = split(partial[start // block_size])
+        run(slice(start, stop), sums, gains)
 
     for_blocks(n_voxels, block_size, work, problem.n_threads)
-    values = gains.sum(axis=0) + problem.constant.sum()
-    moments, weights, sums = (part.sum(axis=0) for part in partial)
+    moments, weights, sums, gains = split(partial.sum(axis=0))
+    values = gains + problem.constant.sum()
     return [
         (float(value), (moments[:, low:high], weights[low:high], sums[low:high]))
         for value, low, high in zip(values, ends, ends[1:], strict=False)

@@ -71,3 +71,14 @@ def test_one_voxel_and_empty_clusters(many):
     value, moments, weights, sums = e_step(problem, state)
     assert np.isfinite(value) and moments[0, 0] == 1
     np.testing.assert_allclose(sums[0], problem.signals[0] / 0.05**2)
+
+
+def test_a_state_gets_the_same_to_the_last_bit_whatever_the_others(many):
+    signals = np.tile(many.signals, (40, 1))  # many blocks: the sums over these must not depend on the others either
+    problem = make_problem(signals, many.kernel, np.linspace(0.04, 0.06, len(signals)))
+    states = [seeded_state(problem, m, np.random.default_rng(m)) for m in (1, 3, 4)]
+    for state, (value, sums) in zip(states, expect(problem, states), strict=True):
+        alone, *rest = e_step(problem, state)
+        assert value == alone
+        for one, other in zip(sums, rest, strict=True):
+            np.testing.assert_array_equal(one, other)
