@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from bids import BIDSLayout
 
+from mrspec_prep.bids.cohort import collect_cohort
+from mrspec_prep.bids.compressed import read_compressed
+from mrspec_prep.bids.compressed_checks import check_values
 from mrspec_prep.bids.derivatives import pybids_config, read_map
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
@@ -118,6 +121,21 @@ def test_maps_keep_geometry_and_are_zero_outside(finished):
         sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
         for key in ("Units", "Description", "EstimationAlgorithm", "Sources", "SoftwareVersion", "OptionsHash", "Seed"):
             assert key in sidecar, (path.name, key)
+
+
+def test_the_group_can_collect_what_participants_leave(finished):
+    folder, _ = finished
+    cohort = collect_cohort(folder / "out", bids_dir=ZEBRA)
+    assert [member.subject for member in cohort.members] == ["01", "02"]
+    assert not cohort.exclusions and not cohort.warnings and len(cohort.protocols) == 1
+    assert cohort.kernel == "adc-t2star" and cohort.grid.shape == (16, 16)
+    for member in cohort.members:
+        found = read_compressed(member.header.path)
+        check_values(found)
+        mask = nib.load(folder / f"out/sub-{member.subject}/dwi/sub-{member.subject}_desc-roi_mask.nii.gz")
+        np.testing.assert_array_equal(found.roi, mask.get_fdata() > 0)
+        noise = nib.load(folder / f"out/sub-{member.subject}/dwi/sub-{member.subject}_desc-noise_dwimap.nii.gz")
+        np.testing.assert_array_equal(found.sigma, noise.get_fdata(dtype=np.float32)[found.roi])
 
 
 def test_a_second_run_redoes_nothing_and_other_processes_change_nothing(finished, tmp_path):

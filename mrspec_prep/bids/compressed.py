@@ -12,6 +12,7 @@ from mrspec_prep.bids.atomic import write_atomically, write_json
 from mrspec_prep.bids.catalogue import axis_entry
 from mrspec_prep.bids.compressed_checks import (
     FORMAT,
+    NoiseError,
     check_arrays,
     check_format,
     check_header,
@@ -20,7 +21,6 @@ from mrspec_prep.bids.compressed_checks import (
 )
 from mrspec_prep.bids.contiguous import Place, contiguous_bytes, open_contiguous
 from mrspec_prep.bids.derivatives import sidecar_path
-from mrspec_prep.bids.errors import InputError
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.physics.encodings import AXES
 from mrspec_prep.physics.hashes import grid_hash, protocol_hash
@@ -247,7 +247,7 @@ def read_header(path):
         projection = file.place("projection", "<f8", 2)
         places = {"signals": signals, "projection": projection, "roi": file.place("roi", "u1", 1)}
         if "sigma" not in file:
-            raise InputError(
+            raise NoiseError(
                 "the noise level is missing: there is no array sigma",
                 file=file.path,
                 remedy="run the participant level again; the group level cannot guess the noise",

@@ -12,6 +12,14 @@ LARGEST_KERNEL = 500_000_000  # numbers in a kernel matrix: what a header may as
 BLOCK = 65_536  # voxels looked at together
 
 
+class FormatError(InputError):
+    """A file of another format than this version reads."""
+
+
+class NoiseError(InputError):
+    """A file whose noise level is missing or impossible."""
+
+
 def check_values(compressed):
     """Raise InputError where a value is not finite or a sigma not positive; reads all of the file once."""
     for start in range(0, compressed.header.n_voxels, BLOCK):
@@ -31,7 +39,7 @@ def check_sigma(header):
     sigma = header.places["sigma"].map(header.path)
     wrong = ~(np.isfinite(sigma) & (sigma > 0))
     if wrong.any():
-        raise InputError(
+        raise NoiseError(
             "the noise level sigma must be finite and > 0 in every voxel",
             file=header.path,
             value=f"{sigma[np.argmax(wrong)]:g} in voxel {int(np.argmax(wrong))}, {int(wrong.sum())} such voxels",
@@ -63,7 +71,7 @@ def check_format(file):
     """Raise InputError where a file has another format than this version reads."""
     number = float(file.numbers("format"))
     if number != FORMAT:
-        raise InputError(
+        raise FormatError(
             f"compressed signals of another format: this version reads format {FORMAT}",
             file=file.path,
             value=f"format {number:g}, written by mrspec_prep {file.text('software_version')}",

@@ -18,6 +18,7 @@ from mrspec_prep.interfaces.base import (
     traits,
     within_threads,
 )
+from mrspec_prep.interfaces.noise import freedom_of
 from mrspec_prep.options import InspectOptions
 from mrspec_prep.spectra import NoiseModel, select_n_clusters
 
@@ -100,11 +101,4 @@ class FitInspect(SimpleInterface):
         if self.inputs.distribution != "student-t":
             return NoiseModel(self.inputs.distribution, self.inputs.n_coils)
         notes = json.loads(Path(self.inputs.noise_notes).read_text())
-        degrees = notes["degrees_of_freedom"]
-        if degrees is None or not np.isfinite(degrees):
-            raise InputError(
-                "Student-t noise needs to know how uncertain the noise level is",
-                value=f"noise.method = {notes['method']}, without degrees of freedom",
-                remedy="--noise b0-repeats or --noise residual, or noise.distribution=gaussian",
-            )
-        return NoiseModel("student-t", degrees_of_freedom=degrees)
+        return NoiseModel("student-t", degrees_of_freedom=freedom_of(notes))

@@ -108,3 +108,22 @@ def repeats_of(encodings):
     group_of, _ = encodings.groups()
     counts = np.bincount(group_of[encodings.is_b0()])
     return int((counts[counts > 0] - 1).sum())
+
+
+def freedom_of(notes):
+    """Degrees of freedom of sigma, from the notes of the noise; Student-t noise needs them.
+
+    Raises
+    ------
+    InputError
+        They are not known.
+
+    """
+    degrees = notes["degrees_of_freedom"]
+    if degrees is None or not np.isfinite(degrees):
+        raise InputError(
+            "Student-t noise needs to know how uncertain the noise level is",
+            value=f"noise.method = {notes['method']}, without degrees of freedom",
+            remedy="--noise b0-repeats or --noise residual, or noise.distribution=gaussian",
+        )
+    return degrees

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from nipype.pipeline import engine as pe
 
+from mrspec_prep.interfaces.compressed import SaveCompressed
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.inspect_em import FitInspect
 from mrspec_prep.interfaces.inspect_map import FitInspectMap, SaveInspectMap
@@ -65,6 +66,7 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     save_acquisition = node(SaveAcquisition(**common, **saving, masks=masks), "save_acquisition")
     save_nnls = node(SaveNNLS(**common, **saving), "save_nnls")
     save_inspect = node(SaveInspect(**common, **saving), "save_inspect")
+    save_compressed = node(SaveCompressed(**common, **saving, stand_ins=magnitudes), "save_compressed")
 
     workflow.connect([
         (roi, signals, [("roi", "roi"), ("notes", "notes")]),
@@ -79,6 +81,8 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         (nnls, save_nnls, [("spectra", "spectra"), ("maps", "maps")]),
         (signals, save_inspect, [("roi", "roi")]),
         (inspect, save_inspect, [("fit", "fit"), ("selection", "selection")]),
+        (signals, save_compressed, [("roi", "roi"), ("notes", "roi_notes")]),
+        (noise, save_compressed, [("noise", "noise"), ("notes", "noise_notes")]),
     ])  # fmt: skip
     if magnitudes:
         real = node(FindRealSignals(**fitting, **law, alpha=options.nnls.alpha), "real_signals", omp_nthreads)
@@ -86,9 +90,11 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
             (signals, real, [("signals", "signals")]),
             (noise, real, [("noise", "noise")]),
             (real, nnls, [("signals", "signals"), ("standardised", "residual_signals")]),
+            (real, save_compressed, [("standardised", "signals")]),
         ])  # fmt: skip
     else:
         workflow.connect(signals, "signals", nnls, "signals")
+        workflow.connect(signals, "signals", save_compressed, "signals")
     if options.uncertainty.wanted:
         settings = {"settings": asdict(options.uncertainty), "regions": regions, "seed": plan.seed}
         uncertainty = node(EstimateUncertainty(**fitting, **settings), "uncertainty", omp_nthreads)

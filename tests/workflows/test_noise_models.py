@@ -39,6 +39,8 @@ def test_magnitudes_reach_spectra_as_real_signals_and_inspect_as_they_are(tmp_pa
     assert sources(workflow, "nnls")["signals"] == "real_signals"
     assert sources(workflow, "nnls")["residual_signals"] == "real_signals"
     assert sources(workflow, "inspect_em")["signals"] == "signals"
+    assert sources(workflow, "save_compressed")["signals"] == "real_signals"
+    assert workflow.get_node("save_compressed").inputs.stand_ins
     for label in ("noise", "real_signals", "inspect_em"):
         inputs = workflow.get_node(label).inputs
         assert (inputs.distribution, inputs.n_coils) == law
@@ -49,6 +51,8 @@ def test_other_noise_leaves_signals_alone(tmp_path, distribution):
     workflow = graph(tmp_path, f"noise.distribution={distribution}")
     assert "real_signals" not in workflow.list_node_names()
     assert sources(workflow, "nnls")["signals"] == "signals"
+    assert sources(workflow, "save_compressed")["signals"] == "signals"
+    assert not workflow.get_node("save_compressed").inputs.stand_ins
     assert workflow.get_node("inspect_em").inputs.distribution == distribution
 
 
