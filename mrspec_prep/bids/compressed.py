@@ -25,6 +25,7 @@ from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.physics.encodings import AXES
 from mrspec_prep.physics.hashes import grid_hash, protocol_hash
 
+ENCODINGS = (*AXES, "direction")  #: arrays of the encodings: s/mm2, ms, unit vectors
 ORTHONORMAL = 1e-6  # how far P'P may be from the identity
 
 
@@ -49,12 +50,15 @@ class CompressedHeader:
         Of sigma; None where it is taken as known.
     shape : (nx, ny, nz)
         Of the image.
+    box : (3, 2) array
+        First index and end of the smallest box that holds the region.
     affine : (4, 4) array
         Voxel to world [mm].
     about : dict
         ``Sources`` (BIDS URIs), ``Datatype`` and ``Suffix`` of the series, ``NoiseDistribution``, ``SignalsAre``.
     places : dict of str to Place
-        Where ``signals``, ``sigma``, ``outside``, ``roi``, ``projection`` and ``singular_values`` lie.
+        Where ``signals``, ``sigma``, ``outside``, ``roi``, ``projection``, ``projection_row`` and
+        ``singular_values`` lie.
 
     """
 
@@ -70,6 +74,7 @@ class CompressedHeader:
     distribution: str
     degrees_of_freedom: float | None
     shape: tuple[int, int, int]
+    box: np.ndarray
     affine: np.ndarray
     about: dict
     places: dict[str, Place]
@@ -129,8 +134,10 @@ class CompressedSignals:
     def roi(self):
         """(nx, ny, nz) bool array of the voxels."""
         bits = self.header.places["roi"].map(self.header.path)
-        n_voxels = int(np.prod(self.header.shape, dtype=object))
-        return np.unpackbits(bits, count=n_voxels).astype(bool).reshape(self.header.shape)
+        sides = np.ptp(self.header.box, axis=1)
+        roi = np.zeros(self.header.shape, bool)
+        roi[tuple(slice(*ends) for ends in self.header.box)] = np.unpackbits(bits, count=sides.prod()).reshape(sides)
+        return roi
 
     @cached_property
     def protocol(self):
@@ -175,13 +182,16 @@ def write_compressed(
         "signals": np.ascontiguousarray(signals, "<f4"),
         "sigma": np.ascontiguousarray(sigma, "<f4"),
         "outside": np.ascontiguousarray(outside, "<f4"),
-        "roi": np.packbits(roi),
-        "projection": np.ascontiguousarray(protocol.projection, "<f8"),
-        "singular_values": np.ascontiguousarray(protocol.singular_values, "<f8"),
     }
     check_arrays(path, arrays, roi, protocol, distribution, degrees_of_freedom)
-    encodings = {name: getattr(protocol.encodings, name) for name in (*AXES, "direction")}
-    arrays |= {f"encodings/{name}": values.astype("<f8") for name, values in encodings.items() if values is not None}
+    box = _box(roi)
+    arrays["roi"] = np.packbits(roi[tuple(slice(*ends) for ends in box)])
+    rows, row_of = np.unique(np.asarray(protocol.projection, "<f8"), axis=0, return_inverse=True)
+    arrays |= {"projection": rows, "projection_row": row_of.ravel().astype("<i4")}
+    arrays["singular_values"] = np.ascontiguousarray(protocol.singular_values, "<f8")
+    encodings = {name: getattr(protocol.encodings, name) for name in ENCODINGS}
+    given = {name: values for name, values in encodings.items() if values is not None}
+    arrays |= {f"encodings/{name}": values.astype("<f8") for name, values in given.items()}
     factors = {name: axis_entry(name)["factor"] for name in protocol.grid.names}
     stored = {name: values * factors[name] for name, values in zip(factors, protocol.grid.axes, strict=True)}
     arrays |= {f"axes/{name}": values.astype("<f8") for name, values in stored.items()}
@@ -200,6 +210,7 @@ def write_compressed(
         "distribution": distribution,
         "degrees_of_freedom": np.nan if degrees_of_freedom is None else float(degrees_of_freedom),
         "shape": np.array(roi.shape, "<i8"),
+        "box": np.array(box, "<i8"),
         "affine": np.asarray(affine, "<f8"),
     }
     content = contiguous_bytes(arrays, attributes)
@@ -214,7 +225,7 @@ def _sidecar(attributes, shape, n_bytes):
     degrees = attributes["degrees_of_freedom"]
     return {
         "Description": "Signals of the region, compressed to the leading ranks of the kernel: what the group level "
-        "reads. signals = S @ projection; sigma: noise of one volume; outside: energy that is left out.",
+        "reads. signals = S @ projection[projection_row]; sigma: noise of a volume; outside: energy that is left out.",
         "Units": "arbitrary",
         "SoftwareVersion": f"mrspec_prep {__version__}",
         "GridHash": attributes["grid_hash"],
@@ -244,8 +255,8 @@ def read_header(path):
     with open_contiguous(path) as file:
         check_format(file)
         signals = file.place("signals", "<f4", 2)
-        projection = file.place("projection", "<f8", 2)
-        places = {"signals": signals, "projection": projection, "roi": file.place("roi", "u1", 1)}
+        rows = file.place("projection_row", "<i4", 1)
+        places = {"signals": signals, "projection_row": rows, "projection": file.place("projection", "<f8", 2)}
         if "sigma" not in file:
             raise NoiseError(
                 "the noise level is missing: there is no array sigma",
@@ -253,10 +264,10 @@ def read_header(path):
                 remedy="run the participant level again; the group level cannot guess the noise",
             )
         places |= {name: file.place(name, "<f4", 1) for name in ("sigma", "outside")}
-        places["singular_values"] = file.place("singular_values", "<f8", 1)
-        shape, affine = read_geometry(file)
+        places |= {"roi": file.place("roi", "u1", 1), "singular_values": file.place("singular_values", "<f8", 1)}
+        shape, box, affine = read_geometry(file)
         degrees = float(file.numbers("degrees_of_freedom"))
-        grid = read_grid(file, projection.shape[0])
+        grid = read_grid(file, rows.shape[0])
         header = CompressedHeader(
             file.path,
             file.text("software_version"),
@@ -265,10 +276,11 @@ def read_header(path):
             grid_hash(grid),
             file.text("protocol_hash"),
             *signals.shape,
-            projection.shape[0],
+            *rows.shape,
             file.text("distribution"),
             degrees if np.isfinite(degrees) else None,
             shape,
+            box,
             affine,
             _read_json(file, "about"),
             places,
@@ -292,12 +304,16 @@ def read_protocol(path):
     """
     header = read_header(path)
     with open_contiguous(path) as file:
-        named = {name: 2 if name == "direction" else 1 for name in file.names("encodings")}
-        values = {name: file.array(f"encodings/{name}", "<f8", n_dims) for name, n_dims in named.items()}
-        projection = file.array("projection", "<f8", 2)
+        named = file.names("encodings")
+        if not set(named) <= set(ENCODINGS):
+            raise file.damaged(f"encodings hold {', '.join(sorted(named))}")
+        dims = {name: 2 if name == "direction" else 1 for name in named}
+        values = {name: file.array(f"encodings/{name}", "<f8", dims[name]) for name in named}
+        rows, row_of = file.array("projection", "<f8", 2), file.array("projection_row", "<i4", 1)
         singular_values = file.array("singular_values", "<f8", 1)
-        if not set(values) <= {*AXES, "direction"}:
-            raise file.damaged(f"encodings hold {', '.join(sorted(values))}")
+        if not ((row_of >= 0) & (row_of < len(rows))).all():
+            raise file.damaged("projection_row names rows that are not there")
+        projection = rows[row_of]
         encodings = Encodings(**values)
         if len(encodings) != header.n_encodings or not _is_orthonormal(projection):
             raise file.damaged("the projection is not one of these encodings")
@@ -323,6 +339,13 @@ def read_compressed(path):
     """
     header = read_header(path)
     return CompressedSignals(header, *(header.places[name].map(path) for name in ("signals", "sigma", "outside")))
+
+
+def _box(roi):
+    """((start, stop), ...) of the smallest box that holds a region; empty at the origin where there is none."""
+    if not roi.any():
+        return [(0, 0)] * 3
+    return [(int(where.min()), int(where.max()) + 1) for where in np.nonzero(roi)]
 
 
 def _is_orthonormal(projection):

@@ -52,12 +52,12 @@ def check_arrays(path, arrays, roi, protocol, distribution, degrees_of_freedom):
     signals, sigma = arrays["signals"], arrays["sigma"]
     n_voxels, n_ranks = signals.shape
     lengths = {n_voxels, len(sigma), len(arrays["outside"]), int(roi.sum())}
-    if len(lengths) > 1 or arrays["projection"].shape != (len(protocol.encodings), n_ranks):
+    if len(lengths) > 1 or protocol.projection.shape != (len(protocol.encodings), n_ranks):
         raise ValueError(
             f"{path.name}: signals {signals.shape}, sigma {sigma.shape}, outside {arrays['outside'].shape}, a region "
-            f"of {int(roi.sum())} voxels and a projection {arrays['projection'].shape} do not belong together"
+            f"of {int(roi.sum())} voxels and a projection {protocol.projection.shape} do not belong together"
         )
-    if not all(np.isfinite(arrays[name]).all() for name in ("signals", "sigma", "outside", "projection")):
+    if not all(np.isfinite(array).all() for array in (*arrays.values(), protocol.projection)):
         raise ValueError(f"{path.name}: values that are not finite")
     if not (sigma > 0).all():
         raise ValueError(f"{path.name}: sigma must be > 0, lowest is {sigma.min()}")
@@ -82,11 +82,15 @@ def check_format(file):
 
 
 def read_geometry(file):
-    """Shape and affine of the image."""
+    """Shape of the image, box that holds the region, affine."""
     shape, affine = file.numbers("shape", (3,)), file.numbers("affine", (4, 4)).astype(float)
-    if shape.dtype.kind not in "iu" or (shape < 1).any() or not np.isfinite(affine).all():
-        raise file.damaged("the shape or the affine of the image is none")
-    return tuple(int(n) for n in shape), affine
+    box = file.numbers("box", (3, 2))
+    whole = shape.dtype.kind == box.dtype.kind == "i" and (shape > 0).all()
+    if not whole or (box < 0).any() or (box[:, 0] > box[:, 1]).any() or (box[:, 1] > shape).any():
+        raise file.damaged("the shape of the image or the box of its region is none")
+    if not np.isfinite(affine).all():
+        raise file.damaged("the affine of the image is none")
+    return tuple(int(n) for n in shape), box.astype(int), affine
 
 
 def read_grid(file, n_encodings):
@@ -106,11 +110,11 @@ def read_grid(file, n_encodings):
 def check_header(file, header):
     """Raise InputError where parts of a file contradict each other."""
     n_voxels, n_ranks, places = header.n_voxels, header.n_ranks, header.places
-    n_bits = int(np.prod(header.shape, dtype=object))
+    n_bits = int(np.prod([int(stop - start) for start, stop in header.box], dtype=object))
     expected = {
         "sigma": (n_voxels,),
         "outside": (n_voxels,),
-        "projection": (header.n_encodings, n_ranks),
+        "projection": (places["projection"].shape[0], n_ranks),
         "singular_values": (n_ranks,),
         "roi": (-(-n_bits // 8),),
     }

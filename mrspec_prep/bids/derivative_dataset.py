@@ -59,9 +59,9 @@ Spectra in HDF5
 the others in single (`dual`), and one `basis` for all: the spectrum is max(hstack([dual_leading, dual]) @ basis, 0) /
 alpha, on the grid whose axes are in the group `axes` (bins in C order).
 `*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
-`*_desc-compressed_spectra.h5` holds what the group level reads: signals of the region as S @ projection (single
-precision, signal units), the noise sigma, the energy `outside` that this leaves out, the region as packed bits, and the
-encodings (b in s/mm2, times in ms).
+`*_desc-compressed_spectra.h5` holds what the group level reads: signals of the region, S @ projection[projection_row]
+(single precision, signal units), the noise sigma, the energy `outside` that this leaves out, the region as packed bits
+of its bounding box, and the encodings (b in s/mm2, times in ms).
 
 To read this dataset with PyBIDS, add `logs/pybids_config.json`, which knows the entity `param`:
 

@@ -133,6 +133,7 @@ def test_signals_that_are_not_finite_are_refused(path):
         ("signals", np.zeros((10, 7), np.float32), {}),
         ("outside", None, {}),
         ("roi", np.full(3, 255, np.uint8), {}),
+        ("projection_row", np.zeros(24), {}),
         ("roi", np.zeros(300, np.uint8), {}),
         ("axes/t2star", None, {}),
         ("axes/t2star", np.array([0.1, 0.05]), {}),
@@ -151,10 +152,25 @@ def test_content_that_contradicts_itself_is_refused(path, name, values, options)
 def test_another_protocol_than_the_hash_says_is_refused(path, name):
     written = write_small(path)
     protocol = written["protocol"]
-    other = {"encodings/echo_time": protocol.encodings.echo_time + 1, "projection": protocol.projection[:, ::-1]}
-    damage(path, name, other[name])
+    changed = np.unique(protocol.projection, axis=0)[:, ::-1]
+    damage(path, name, {"encodings/echo_time": protocol.encodings.echo_time + 1, "projection": changed}[name])
     with pytest.raises(InputError, match="hash"):
         read_protocol(path)
+
+
+def test_rows_of_the_projection_that_are_not_there_are_refused(path):
+    write_small(path)
+    damage(path, "projection_row", np.full(24, 24, "<i4"))
+    with pytest.raises(InputError, match="rows that are not there"):
+        read_protocol(path)
+
+
+@pytest.mark.parametrize("box", [[[0, 4], [0, 3], [1, 0]], [[-1, 4], [0, 3], [0, 2]], [[0, 9], [0, 3], [0, 2]]])
+def test_a_box_outside_the_image_is_refused(path, box):
+    write_small(path)
+    set_attribute(path, "box", np.array(box, "<i8"))
+    with pytest.raises(InputError, match="box"):
+        read_header(path)
 
 
 def test_lengths_that_lie_take_no_memory(path):
@@ -168,6 +184,7 @@ def test_lengths_that_lie_take_no_memory(path):
         making.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
         h5py.h5d.create(file.id, b"signals", h5py.h5t.IEEE_F32LE, space, making)
         file.attrs["shape"] = np.array([1 << 20, 1 << 20, 1], "<i8")
+        file.attrs["box"] = np.array([[0, 1 << 20], [0, 1 << 20], [0, 1]], "<i8")
     tracemalloc.start()
     with pytest.raises(InputError, match="ends at byte"):
         read_header(path)
