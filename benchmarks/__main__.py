@@ -26,6 +26,7 @@ def commands(figures, data):
     yield "inspect_map", ["--seeds", "5"]
     yield "coverage", []
     yield "noise_models", []
+    yield "group_input", []
     yield "scaling", [str(figures / "scaling.png")]
     if data is not None:
         yield "real_data", [str(data)]

@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.atomic import read_json
-from mrspec_prep.bids.compressed import read_compressed, read_header, read_protocol, write_compressed
+from mrspec_prep.bids.compressed import (
+    CompressedProtocol,
+    read_compressed,
+    read_header,
+    read_protocol,
+    write_compressed,
+)
 from mrspec_prep.bids.compressed_checks import check_sigma, check_values
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.physics import default_grid, kernel_matrix
 from mrspec_prep.physics.hashes import grid_hash, protocol_hash
+from mrspec_prep.spectra.compression.truncation import truncate_kernel
 from tests.bids.compressed_files import ABOUT, damage, set_attribute, small_protocol, write_small
+from tests.spectra.conftest import placenta_protocol
 
 
 @pytest.fixture
@@ -271,3 +280,28 @@ def test_hashes_forgive_rounding_and_directions_but_no_more():
     assert protocol_hash(parts[0] | {"efficiency": 0.9}, *parts[1:]) != first
     assert protocol_hash(parts[0], protocol.encodings.take(slice(None, None, -1)), parts[2]) != first
     assert protocol_hash(*parts[:2], parts[2][:, :7]) != first
+
+
+def test_the_placenta_protocol_takes_at_most_200_bytes_a_voxel(path):
+    """From 20,000 voxels on, in an organ that fills a small part of the image; the limit counts the whole file."""
+    encodings = placenta_protocol()
+    grid = default_grid(("diffusivity", "t2star"), encodings)
+    truncated = truncate_kernel(kernel_matrix("adc-t2star", encodings, grid))
+    assert truncated.n_ranks == 47
+    settings = {"name": "adc-t2star", "points": [], "spacing": "log", "bounds": {}}
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in (120, 120, 60)), indexing="ij")
+    roi = sum(axis**2 for axis in axes) < 0.14
+    n_voxels = int(roi.sum())
+    assert 20_000 < n_voxels < 25_000
+    write_compressed(
+        path,
+        signals=np.ones((n_voxels, 47)),
+        sigma=np.ones(n_voxels),
+        outside=np.ones(n_voxels),
+        roi=roi,
+        affine=np.eye(4),
+        protocol=CompressedProtocol(settings, encodings, grid, truncated.projection, truncated.singular_values),
+        metadata=ABOUT,
+    )
+    assert path.stat().st_size <= 200 * n_voxels
+    np.testing.assert_array_equal(read_compressed(path).roi, roi)
