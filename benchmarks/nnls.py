@@ -6,11 +6,10 @@ Every row simulates mixtures of two compartments at SNR 20 and compares the time
 ``fit_nnls`` with that of ``scipy.optimize.nnls`` on [K; sqrt(alpha) I], in processor time; the
 kernel's reduction, done once per image, is not counted (it is printed). Ratios are medians over
 repeats, with their range; "excess" is the largest relative excess of our objective over scipy's.
-``--peers`` adds the package fnnls (Bro and de Jong's algorithm in numpy) where it is installed.
+``--peers`` adds the packages of ``benchmarks.peers`` that are installed, with their excess over ours.
 """
 
 import argparse
-import importlib
 import os
 import time
 from dataclasses import dataclass
@@ -20,12 +19,14 @@ import scipy
 from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
+from benchmarks.peers import measure_peers
 from benchmarks.protocols import inversion_spin_echo, placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_nnls, reduce_kernel
 
 SNR = 20.0
 REPEATS = 5
+MOST_SECONDS = 5.0  # for one peer on one row, where one voxel does not take longer
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,21 @@ def measure(row, repeats=REPEATS):
     }
 
 
-def peer_seconds(row, n_voxels=5):
-    """Time per voxel of fnnls on the rows of up to 900 bins; nan for the others, where it takes minutes."""
+def print_peers(row, ours, n_voxels=100):
+    """Time, ratio and accuracy of every package of ``benchmarks.peers`` that is installed."""
     kernel, signals = problem(row)
-    n_bins = kernel.shape[1]
-    if n_bins > 900:
-        return float("nan")
-    solve = importlib.import_module("fnnls").fnnls
-    stacked, zeros = np.vstack([kernel, np.sqrt(row.alpha) * np.eye(n_bins)]), np.zeros(n_bins)
-    return seconds(lambda: [solve(stacked, np.concatenate([s, zeros])) for s in signals[:n_voxels]]) / n_voxels
+    best = fit_nnls(signals[:20], kernel, row.alpha, 1e-12, n_threads=1).spectra
+    peers = measure_peers(kernel, signals[:n_voxels], row.alpha, seconds, MOST_SECONDS)
+    for package, found, each, spectra in peers:
+        if found is None:
+            print(f"    {package}: not installed ({each})", flush=True)
+            continue
+        expected = objective(kernel, signals[: len(spectra)], best[: len(spectra)], row.alpha)
+        excess = (objective(kernel, signals[: len(spectra)], spectra, row.alpha) / expected - 1).max()
+        print(
+            f"    {package} {found}: {each * 1e6:.0f} us/voxel, {each / ours:.1f} x ours, excess {excess:.1e}",
+            flush=True,
+        )
 
 
 def line(row, found):
@@ -138,7 +145,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--peers", action="store_true", help="time fnnls too (pip install fnnls)")
+    parser.add_argument("--peers", action="store_true", help="time the packages of benchmarks.peers that are installed")
     options = parser.parse_args(arguments)
     print(f"scipy {scipy.__version__}, numpy {np.__version__}, {os.cpu_count()} cores, one thread, processor time")
     print("problem              alpha     tol   us/voxel    scipy us    ratio (range)", end="")
@@ -149,9 +156,7 @@ def main(arguments=None):
                 found = measure(row, options.repeats)
                 print(line(row, found), flush=True)
                 if options.peers:
-                    peer = peer_seconds(row)
-                    ratio = peer / np.median(found["ours"])
-                    print(f"    fnnls: {peer * 1e6:.0f} us/voxel, ratio {ratio:.0f}", flush=True)
+                    print_peers(row, np.median(found["ours"]))
     return 0
 
 

@@ -64,11 +64,15 @@ class ReducedKernel:
         """
         compressed = np.empty((len(signals), self.n_ranks))
         residual = np.empty(len(signals))
+        if self.n_ranks == self.n_encodings:  # P turns the signals, and nothing is outside
+            residual[:] = 0
         with single_threaded_blas():
             for start in range(0, len(signals), 4096):
                 block = np.asarray(signals[start : start + 4096], dtype=float)
                 part = block @ self.projection
                 compressed[start : start + 4096] = part
+                if self.n_ranks == self.n_encodings:
+                    continue
                 outside = block - part @ self.projection.T
                 residual[start : start + 4096] = np.einsum("ne,ne->n", outside, outside)
         return compressed, residual

@@ -7,7 +7,6 @@ problems, and warm starts from a spectrum that is nearly right.
 import numpy as np
 
 from mrspec_prep.spectra.compiled import compiled
-from mrspec_prep.spectra.voxelwise.gram import remove_bin
 
 DEPENDENT = 1e-13  # a column whose new part is below this share of itself lies in the span of those in use
 
@@ -55,6 +54,29 @@ def best_on_members(columns, signal, members, n_members, factor, target):
         for k in range(i + 1, n_members):
             total -= factor[k, i] * target[k]
         target[i] = total / factor[i, i]
+
+
+@compiled
+def remove_bin(members, n_members, factor, half, gone):
+    """Remove one bin from the factor, and from the half-solved right side, by Givens rotations."""
+    for i in range(gone, n_members - 1):
+        members[i] = members[i + 1]
+        for k in range(i + 2):
+            factor[i, k] = factor[i + 1, k]
+    removed = half[gone]
+    for i in range(gone, n_members - 1):
+        a, b = factor[i, i], factor[i, i + 1]
+        length = np.sqrt(a * a + b * b)
+        cosine, sine = a / length, b / length
+        factor[i, i] = length
+        factor[i, i + 1] = 0.0
+        for j in range(i + 1, n_members - 1):
+            p, q = factor[j, i], factor[j, i + 1]
+            factor[j, i] = cosine * p + sine * q
+            factor[j, i + 1] = cosine * q - sine * p
+        after = half[i + 1]
+        half[i] = cosine * removed + sine * after
+        removed = cosine * after - sine * removed
 
 
 @compiled
