@@ -6,13 +6,10 @@ import numpy as np
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.derivatives import read_table, write_table
+from mrspec_prep.reports.group_collect import participants_columns
 from mrspec_prep.spectra.group.comparison import compare_groups, correlate
 from mrspec_prep.spectra.group.conclusions import conclusions
 
-OWN_COLUMNS = {
-    "participant_id", "session", "series", "site", "protocol", "included", "cause", "n_voxels", "sigma", "gain",
-    "log_likelihood", "main_cluster", "snr", "residual",
-}  # fmt: skip
 MOST_LEVELS = 4  # a numeric column with more distinct values is a number, not a code of groups
 FEWEST = 3  # participants for any test
 EFFECTS = {
@@ -74,8 +71,7 @@ def _names(columns, about):
     """Columns to test against: the one asked for, the site, and numbers known of the participants."""
     asked = about.get("CompareColumn", "n/a")
     names = [asked] if asked in columns else []
-    own = OWN_COLUMNS | {name for name in columns if name.startswith(("proportion_", "weight_"))}
-    names += ["site", *(name for name in columns if name not in own and _is_number(columns[name]))]
+    names += ["site", *(name for name in participants_columns(columns) if _is_number(columns[name]))]
     return list(dict.fromkeys(names))
 
 

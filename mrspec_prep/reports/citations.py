@@ -11,10 +11,11 @@ from mrspec_prep.reports.methods import cited_keys, numbered, reference_in_words
 from mrspec_prep.reports.words import join
 
 OPENING = "This text may be copied into a manuscript as it is. It is dedicated to the public domain (CC0)."
+MOST_NAMES = 8  # participants named before a paragraph; of more, the first
 
 
 def write_citations(out_dir, subject, texts):
-    """Note what was done for one participant and write the citation of the dataset anew.
+    """Note what was done for one participant (or the group) and write the citation of the dataset anew.
 
     Participants treated alike share a paragraph. Jobs that end at the same time wait for one
     another, so that the last one sees all.
@@ -23,8 +24,8 @@ def write_citations(out_dir, subject, texts):
     ----------
     out_dir : path
         Derivative dataset.
-    subject : str
-        Label.
+    subject : str or None
+        Label; None for the group level.
     texts : sequence of str
         Methods text of each series, with ``[@key]`` citations.
 
@@ -32,7 +33,8 @@ def write_citations(out_dir, subject, texts):
     logs = Path(out_dir) / "logs"
     (logs / "methods").mkdir(parents=True, exist_ok=True)
     with FileLock(logs / ".citation.lock"):
-        write_json(logs / "methods" / f"sub-{subject}.json", {"texts": list(texts)})
+        name = "group" if subject is None else f"sub-{subject}"
+        write_json(logs / "methods" / f"{name}.json", {"texts": list(texts)})
         paragraphs = _paragraphs(logs / "methods")
         keys = list(dict.fromkeys(key for _, text in paragraphs for key in cited_keys(text)))
         write_if_changed(logs / "CITATION.md", _markdown(paragraphs, keys))
@@ -43,14 +45,21 @@ def write_citations(out_dir, subject, texts):
 def _paragraphs(folder):
     """(whom it is about, text) of every distinct text, in order of the first participant."""
     by_text = {}
-    for path in sorted(folder.glob("sub-*.json")):
+    for path in [*sorted(folder.glob("sub-*.json")), *folder.glob("group.json")]:
         for text in read_json(path)["texts"]:
             subjects = by_text.setdefault(text, [])
             if path.stem not in subjects:
                 subjects.append(path.stem)
     if len(by_text) == 1:
         return [("", text) for text in by_text]
-    return [(join(subjects), text) for text, subjects in by_text.items()]
+    return [(_who(subjects), text) for text, subjects in by_text.items()]
+
+
+def _who(subjects):
+    """Whom a paragraph is about: names, or how many there are."""
+    if subjects == ["group"]:
+        return "Group level"
+    return join(subjects) if len(subjects) <= MOST_NAMES else f"{subjects[0]} and {len(subjects) - 1} others"
 
 
 def _markdown(paragraphs, keys):

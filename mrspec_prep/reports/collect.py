@@ -154,7 +154,11 @@ def collect_crashes(out_dir, subject):
     list of CrashNote
 
     """
-    log = Path(out_dir) / f"sub-{subject}" / "log"
+    return newest_crashes(Path(out_dir) / f"sub-{subject}" / "log")
+
+
+def newest_crashes(log):
+    """Notes of the steps that failed in the newest of the run folders below ``log``."""
     runs = [folder for folder in log.glob("*") if folder.is_dir()] if log.is_dir() else []
     if not runs:
         return []

@@ -31,8 +31,8 @@ def outline_figure(reference, roi, view):
     """
     n_columns, width, height = _mosaic_size(view, WIDTH - 2 * MARGIN, _tallest(view))
     figure = Figure((WIDTH, height + 2 * MARGIN))
-    axes = _image_axes(figure, MARGIN, MARGIN, width, height)
-    _show_reference(axes, reference, roi, view, n_columns, dim=1.0)
+    axes = image_axes(figure, MARGIN, MARGIN, width, height)
+    show_reference(axes, reference, roi, view, n_columns, dim=1.0)
     mask = stitch(roi.astype(float), view, n_columns, fill=0)
     axes.contour(mask, [0.5], colors=[OUTLINE], linewidths=0.9)
     _annotate(axes, view, n_columns)
@@ -60,9 +60,9 @@ def map_figure(values, roi, view, entry):
     scale_height = min(max(height - HEAD - 0.45, 1.5), 2.6)
     figure_height = max(height, scale_height + HEAD + 0.45)
     figure = Figure((WIDTH, figure_height))
-    axes = _image_axes(figure, MARGIN, figure_height - height, width, height)
+    axes = image_axes(figure, MARGIN, figure_height - height, width, height)
     image = stitch(np.where(roi, values, np.nan), view, n_columns)
-    axes.imshow(image, cmap=colormap, norm=norm, aspect=_pixel_aspect(view))
+    axes.imshow(image, cmap=colormap, norm=norm, aspect=pixel_aspect(view))
     _annotate(axes, view, n_columns)
     scale = (MARGIN + width + 0.22, figure_height - HEAD - scale_height, scale_height)
     _scale_with_histogram(figure, inside, norm, colormap, entry, scale)
@@ -89,13 +89,13 @@ def cluster_figure(labels, reference, view, colors, legend):
     legend_height = line * len(colors)
     figure_height = max(height, legend_height) + 2 * MARGIN
     figure = Figure((WIDTH, figure_height))
-    axes = _image_axes(figure, MARGIN, figure_height - MARGIN - height, width, height)
+    axes = image_axes(figure, MARGIN, figure_height - MARGIN - height, width, height)
     if reference is not None:
-        _show_reference(axes, reference, labels > 0, view, n_columns, dim=0.45)
+        show_reference(axes, reference, labels > 0, view, n_columns, dim=0.45)
     stitched = stitch(labels.astype(float), view, n_columns, fill=0)
     shown = np.ma.masked_equal(stitched, 0)
     axes.imshow(
-        shown, cmap=ListedColormap(list(colors)), norm=Normalize(0.5, len(colors) + 0.5), aspect=_pixel_aspect(view)
+        shown, cmap=ListedColormap(list(colors)), norm=Normalize(0.5, len(colors) + 0.5), aspect=pixel_aspect(view)
     )
     _annotate(axes, view, n_columns)
     left = MARGIN + width + 0.3
@@ -148,9 +148,9 @@ def strips_figure(volumes, roi, view, names, colors, colormap, label, highest=1.
         top = figure_height - row * (strip_height + title + 0.08)
         color = colors[index] if colors else None
         cmap = (glow_map(color) if color else matplotlib.colormaps[colormap]).with_extremes(bad=NIGHT)
-        axes = _image_axes(figure, left, top - title - strip_height, width, strip_height)
+        axes = image_axes(figure, left, top - title - strip_height, width, strip_height)
         image = stitch(np.where(roi, volume, np.nan), view, n_slices)
-        axes.imshow(image, cmap=cmap, norm=Normalize(0, highest), aspect=_pixel_aspect(view))
+        axes.imshow(image, cmap=cmap, norm=Normalize(0, highest), aspect=pixel_aspect(view))
         if color:
             mark = {"marker": "s", "s": 30, "color": color, "transform": figure.transFigure, "clip_on": False}
             axes.scatter([(left + 0.06) / WIDTH], [(top - title / 2 + 0.005) / figure_height], **mark)
@@ -190,25 +190,27 @@ def _strips_per_row(n_strips, n_slices, aspect, width, gap=0.18, tallest=6.5, wi
     return best[1], best[2]
 
 
-def _pixel_aspect(view):
+def pixel_aspect(view):
+    """Height over width of a pixel."""
     return view.pixel[1] / view.pixel[0]
 
 
-def _image_axes(figure, left, bottom, width, height):
+def image_axes(figure, left, bottom, width, height):
+    """Axes of an image panel at a place given in inches: dark, without ticks."""
     axes = axes_at(figure, left, bottom, width, height)
     axes.set(facecolor=NIGHT, xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
 
 
-def _show_reference(axes, reference, roi, view, n_columns, dim):
+def show_reference(axes, reference, roi, view, n_columns, dim):
     """Reference image, windowed for the region: brighter surroundings may saturate."""
     image = stitch(reference, view, n_columns)
     positive, inside = (values[np.isfinite(values) & (values > 0)] for values in (image, reference[roi]))
     top = float(np.percentile(positive, 99.5)) if positive.size else 1.0
     top = min(top, 1.3 * float(np.percentile(inside, 99))) if inside.size else top
     colormap = NIGHT_GRAY.with_extremes(bad=NIGHT)
-    axes.imshow(image, cmap=colormap, norm=Normalize(0, top / dim), aspect=_pixel_aspect(view))
+    axes.imshow(image, cmap=colormap, norm=Normalize(0, top / dim), aspect=pixel_aspect(view))
 
 
 def _annotate(axes, view, n_columns):

@@ -89,7 +89,10 @@ def verdict_block(verdict):
 
 
 def table_block(headers, rows, note="", colors=(), words=False):
-    """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left."""
+    """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left.
+
+    A cell is text, or a dict of ``text`` and ``href`` for a link.
+    """
     kind = {"kind": "table", "headers": headers, "rows": rows, "note": note}
     return kind | {"colors": list(colors), "style": "words" if words else "numbers"}
 

@@ -61,13 +61,14 @@ class Pen:
     def __init__(self, out_dir, subject, slug):
         self.folder = Path(out_dir) / f"sub-{subject}" / "figures"
         self.stem = f"sub-{subject}_{slug}"
+        self.shown = f"sub-{subject}/figures"
         self.written = set()
 
     def figure(self, svg, name, caption):
         """Write a figure and give its block."""
         path = write_if_changed(self.folder / f"{self.stem}_{name}.svg", svg)
         self.written.add(path.name)
-        return figure_block(svg, caption, f"{self.folder.parent.name}/{self.folder.name}/{path.name}")
+        return figure_block(svg, caption, f"{self.shown}/{path.name}")
 
 
 def series_sections(series, words, pen, crashed):
@@ -211,8 +212,8 @@ def _spectra(series, words, pen):
     if same_grid:
         for index, cluster in enumerate(series.clusters):
             spectra.append(clusters.spectra[index])
-            names.append(_cluster_name(cluster, index))
-            colors.append(_color(cluster, index))
+            names.append(cluster_name(cluster, index))
+            colors.append(color_of(cluster, index))
             peaks.append(cluster["peaks"])
     caption = words["captions"][f"spectra_{min(len(grid.shape), 3)}d"]
     figure = spectra_figure(np.array(spectra), grid, names, colors, peaks)
@@ -222,10 +223,10 @@ def _spectra(series, words, pen):
         figure = overlay_figure(clusters.spectra, grid, names[first:], colors[first:], peaks[first:])
         yield pen.figure(figure, "overlay", words["captions"]["overlay"])
     if same_grid:
-        yield _peak_table(series)
+        yield peak_table(series)
 
 
-def _peak_table(series):
+def peak_table(series):
     """Clusters as a table, one row each with its largest peaks."""
     clusters, grid = series.clusters, series.grid
     n_peaks = max([1, *(min(len(cluster["peaks"]), MAX_PEAKS) for cluster in clusters)])
@@ -236,7 +237,7 @@ def _peak_table(series):
         rows.append([f"Cluster {index + 1}", share, *cells, *["\u2013"] * (n_peaks - len(cells))])
     order = ", ".join(axis_entry(axis)["symbol"] for axis in grid.names)
     titles = [f"{which} peak: {order}" for which in ("largest", "second", "third")[:n_peaks]]
-    colors = [_color(cluster, index) for index, cluster in enumerate(clusters)]
+    colors = [color_of(cluster, index) for index, cluster in enumerate(clusters)]
     note = "In brackets: share of the peak in the cluster's spectrum."
     return table_block(["cluster", "of voxels", *titles], rows, note, colors, words=True)
 
@@ -249,8 +250,8 @@ def _clusters(series, words, pen):
     if _fits(series.labels, series):
         n_labels = max(len(series.clusters), int(series.labels.data.max()))
         clusters = list(series.clusters) + [{} for _ in range(n_labels - len(series.clusters))]
-        colors = [_color(cluster, index) for index, cluster in enumerate(clusters)]
-        legend = [_legend(cluster, index, series.grid) for index, cluster in enumerate(clusters)]
+        colors = [color_of(cluster, index) for index, cluster in enumerate(clusters)]
+        legend = [legend_of(cluster, index, series.grid) for index, cluster in enumerate(clusters)]
         reference = series.reference.data if _fits(series.reference, series) else None
         figure = cluster_figure(series.labels.data, reference, view, colors, legend)
         yield pen.figure(figure, "clusters", words["captions"]["clusters"])
@@ -259,8 +260,8 @@ def _clusters(series, words, pen):
         volumes = np.moveaxis(series.responsibilities.data, -1, 0)
         clusters = list(series.clusters) or [{} for _ in volumes]
         if len(clusters) == len(volumes):
-            names = [_cluster_name(cluster, index) for index, cluster in enumerate(clusters)]
-            colors = [_color(cluster, index) for index, cluster in enumerate(clusters)]
+            names = [cluster_name(cluster, index) for index, cluster in enumerate(clusters)]
+            colors = [color_of(cluster, index) for index, cluster in enumerate(clusters)]
             figure = strips_figure(volumes, roi, few, names, colors, "gray", "probability")
             yield pen.figure(figure, "responsibilities", words["captions"]["responsibilities"])
     fractions = {name: found for name, found in series.fractions.items() if _fits(found, series)}
@@ -275,6 +276,15 @@ def _clusters(series, words, pen):
 
 
 def _selection(series, words, pen):
+    vague = ""
+    if _noise_is_vague(series):
+        degrees = number(series.noise.metadata["DegreesOfFreedom"])
+        vague = words["captions"]["vague_noise"].format(degrees=degrees)
+    yield from selection_blocks(series, words["captions"]["selection"], pen, vague)
+
+
+def selection_blocks(series, caption, pen, warning=""):
+    """Curves and table of the numbers of clusters tried; curves and warning only where several were."""
     table = series.selection
     if "n_clusters" not in table or len(table["n_clusters"]) == 0:
         return
@@ -282,10 +292,9 @@ def _selection(series, words, pen):
     criterion = str(series.selection_facts.get("Criterion", "bic"))
     if len(table["n_clusters"]) > 1:
         figure = selection_figure(table, chosen, criterion)
-        yield pen.figure(figure, "selection", words["captions"]["selection"])
-        if _noise_is_vague(series):
-            degrees = number(series.noise.metadata["DegreesOfFreedom"])
-            yield {"kind": "paragraph", "text": words["captions"]["vague_noise"].format(degrees=degrees)}
+        yield pen.figure(figure, "selection", caption)
+        if warning:
+            yield {"kind": "paragraph", "text": warning}
     titles = {"n_clusters": "clusters", "log_likelihood": "log-likelihood", "n_parameters": "parameters", "bic": "BIC",
               "aic": "AIC", "held_out": "held-out", "stability": "stability", "n_steps": "steps",
               "converged": "converged"}  # fmt: skip
@@ -358,23 +367,25 @@ def _fits(found, series):
     return found is not None and series.roi is not None and found.data.shape[:3] == series.roi.data.shape
 
 
-def _color(cluster, index):
+def color_of(cluster, index):
+    """Colour of a cluster: its own where its file says it."""
     return cluster.get("color") or cluster_color(index)
 
 
-def _cluster_name(cluster, index):
+def cluster_name(cluster, index):
+    """Number of a cluster and its share of the voxels."""
     share = f" · {percent(cluster['weight'])}" if "weight" in cluster else ""
     return f"Cluster {index + 1}{share}"
 
 
-def _legend(cluster, index, grid):
+def legend_of(cluster, index, grid):
     """Name, share and main peak of a cluster, short enough for a legend."""
     peaks = cluster.get("peaks") or []
     if not peaks or grid is None:
-        return _cluster_name(cluster, index)
+        return cluster_name(cluster, index)
     symbols = [axis_entry(axis)["symbol"] for axis in grid.names if axis in peaks[0]]
     main = [f"{symbol} {place}" for symbol, place in zip(symbols, place_in_words(peaks[0], grid), strict=True)]
-    return f"{_cluster_name(cluster, index)}\n{', '.join(main)}"
+    return f"{cluster_name(cluster, index)}\n{', '.join(main)}"
 
 
 def _region_name(name, found, roi):

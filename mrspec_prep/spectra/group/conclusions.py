@@ -74,7 +74,7 @@ def _together(comparison, what):
 
 def _each(comparison, what):
     found = np.flatnonzero(comparison.p_holm <= SIGNIFICANT)
-    found = found[np.argsort(comparison.p_values[found], kind="stable")]
+    found = found[np.lexsort((-np.abs(comparison.effect[found]), comparison.p_values[found]))]
     for index in found[:FEW_SENTENCES]:
         yield _finding(comparison, index, what)
     if len(found) > FEW_SENTENCES:

@@ -9,7 +9,7 @@ from scipy.stats import kruskal, permutation_test, spearmanr
 from mrspec_prep.spectra.group.comparison import compare_groups, correlate, holm
 from mrspec_prep.spectra.group.conclusions import conclusions
 
-N_TRIALS = 200
+N_TRIALS = 120
 CONTROL = np.array([0.08, 0.3, 0.4, 0.22])
 
 
