@@ -19,7 +19,7 @@ import scipy
 from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
-from benchmarks.peers import measure_peers
+from benchmarks.peers import PEERS, measure_peers
 from benchmarks.protocols import inversion_spin_echo, placenta
 from mrspec_prep.physics import add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_nnls, reduce_kernel
@@ -113,14 +113,18 @@ def measure(row, repeats=REPEATS):
     }
 
 
-def print_peers(row, ours, n_voxels=100):
+def print_peers(row, ours, packages, n_voxels=100):
     """Time, ratio and accuracy of every package of ``benchmarks.peers`` that is installed."""
     kernel, signals = problem(row)
     best = fit_nnls(signals[:20], kernel, row.alpha, 1e-12, n_threads=1).spectra
-    peers = measure_peers(kernel, signals[:n_voxels], row.alpha, seconds, MOST_SECONDS)
+    peers = measure_peers(kernel, signals[:n_voxels], row.alpha, seconds, MOST_SECONDS, packages)
     for package, found, each, spectra in peers:
         if found is None:
             print(f"    {package}: not installed ({each})", flush=True)
+            continue
+        times = f"{each * 1e6:.0f} us/voxel, {each / ours:.1f} x ours"
+        if spectra is None:
+            print(f"    {package} {found}: {times}, excess not measured", flush=True)
             continue
         expected = objective(kernel, signals[: len(spectra)], best[: len(spectra)], row.alpha)
         excess = (objective(kernel, signals[: len(spectra)], spectra, row.alpha) / expected - 1).max()
@@ -145,7 +149,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--peers", action="store_true", help="time the packages of benchmarks.peers that are installed")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=list(PEERS),
+        help="time other packages that are installed: all or these",
+    )
     options = parser.parse_args(arguments)
     print(f"scipy {scipy.__version__}, numpy {np.__version__}, {os.cpu_count()} cores, one thread, processor time")
     print("problem              alpha     tol   us/voxel    scipy us    ratio (range)", end="")
@@ -155,8 +164,8 @@ def main(arguments=None):
             if options.only in row.name:
                 found = measure(row, options.repeats)
                 print(line(row, found), flush=True)
-                if options.peers:
-                    print_peers(row, np.median(found["ours"]))
+                if options.peers is not None:
+                    print_peers(row, np.median(found["ours"]), options.peers or list(PEERS))
     return 0
 
 

@@ -55,9 +55,9 @@ Voxels outside the region of interest (`desc-roi_mask`) hold 0.
 
 Spectra in HDF5
 ---------------
-`*_desc-nnls_spectra.h5` holds coefficients of each voxel of the region, the first in double precision (`dual_leading`),
-the others in single (`dual`), and one `basis` for all: the spectrum is max(hstack([dual_leading, dual]) @ basis, 0) /
-alpha, on the grid whose axes are in the group `axes` (bins in C order).
+`*_desc-nnls_spectra.h5` holds coefficients of each voxel of the region (`dual`, each column with the bits that matter,
+so that it compresses well) and one `basis` for all: the spectrum is max(dual @ basis, 0) / alpha, on the grid whose
+axes are in the group `axes` (bins in C order).
 `*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
 `*_desc-compressed_spectra.h5` holds what the group level reads: signals of the region, S @ projection[projection_row]
 (single precision, signal units), the noise sigma, the energy `outside` that this leaves out, the region as packed bits

@@ -13,9 +13,10 @@ from mrspec_prep.bids.catalogue import axis_entry, cluster_color, column_entries
 from mrspec_prep.bids.derivatives import read_json, sidecar_path, table_text, write_json
 from mrspec_prep.physics import Grid
 
-DUAL_FORMULA = "spectrum = maximum(hstack([dual_leading, dual]) @ basis, 0) / alpha"
-OWN_ALPHA_FORMULA = "spectrum = maximum(hstack([dual_leading, dual]) @ basis, 0) / alpha[:, None]"
+DUAL_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha"
+OWN_ALPHA_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha[:, None]"
 BLOCK = 4096  # voxels per block when spectra are regenerated
+CHUNK = 65536  # coefficients compressed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ def write_nnls_spectra(path, result, roi, grid, metadata, peaks=()):
         "converged": np.asarray(result.converged, np.uint8),
     }
     if has_dual:
-        arrays |= _split_by_precision(np.asarray(result.dual)) | {"basis": np.asarray(result.basis)}
+        arrays |= {"dual": np.asarray(result.dual), "basis": np.asarray(result.basis)}
     else:
         arrays["spectra"] = np.concatenate([block for _, block in _blocks(result)]).astype(np.float32)
     attributes = {"shape": np.asarray(roi.shape, np.int32)}
@@ -257,9 +258,7 @@ def read_nnls_spectra(path):
     """
     with h5py.File(path, "r") as file:
         grid = _read_grid(file)
-        arrays = {name: file[name][()] for name in ("basis", "spectra", "voxels") if name in file}
-        if "dual" in file:
-            arrays["dual"] = np.hstack([file["dual_leading"][()], file["dual"][()]])
+        arrays = {name: file[name][()] for name in ("dual", "basis", "spectra", "voxels") if name in file}
         alpha = file["alpha"][()] if "alpha" in file else float(file.attrs["alpha"])
         shape = tuple(int(n) for n in file.attrs["shape"])
     coefficients = (arrays.get("dual"), arrays.get("basis"), arrays.get("spectra"))
@@ -299,13 +298,6 @@ def read_mean_spectrum(path):
     return ClusterSpectra(table[:, -1][None], grid, [{"weight": 1.0, "peaks": peaks}], metadata)
 
 
-def _split_by_precision(dual):
-    """Leading coefficients in double, trailing ones in single precision where that loses nothing."""
-    exact = (dual == dual.astype(np.float32)).all(axis=0)
-    leading = 0 if exact.all() else int(np.flatnonzero(~exact)[-1]) + 1
-    return {"dual_leading": dual[:, :leading], "dual": dual[:, leading:].astype(np.float32)}
-
-
 def _write_all(path, arrays, attributes, grid, sidecar, columns):
     """Sidecar, table and HDF5 of one set of spectra, in this order."""
     sidecar = {"SoftwareVersion": f"mrspec_prep {__version__}", **sidecar}
@@ -323,6 +315,8 @@ def _hdf5_bytes(arrays, attributes, grid):
             file.attrs[name] = value
         for name, array in arrays.items():
             options = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if array.size > 64 else {}
+            if name == "dual" and options:  # each direction has its own number of bits
+                options["chunks"] = (min(len(array), CHUNK), 1)
             file.create_dataset(name, data=array, track_times=False, **options)
         group = file.create_group("axes", track_order=True)
         for position, (name, values) in enumerate(zip(grid.names, grid.axes, strict=True)):

@@ -3,7 +3,7 @@ import pytest
 
 from mrspec_prep.physics import Encodings, default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.spectra import fit_nnls
-from mrspec_prep.spectra.voxelwise.storage import storable
+from mrspec_prep.spectra.voxelwise.storage import round_to_bits, storable
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,22 @@ def test_what_is_stored_is_as_good_as_what_was_fitted(problem, alpha):
         return ((signals - spectra @ kernel.T) ** 2).sum(axis=1) + alpha * (spectra**2).sum(axis=1)
 
     assert (objective(rounded.spectra) / objective(result.spectra) - 1).max() < 1e-8
-    single = (rounded.dual == rounded.dual.astype(np.float32)).all(axis=0)
-    assert single.mean() > 0.4
+    spare = [bits_in_use(column) for column in rounded.dual.T]
+    assert np.mean(spare) < 32
+
+
+def bits_in_use(values):
+    """Significant bits of the mantissas."""
+    return next(bits for bits in range(1, 54) if np.array_equal(round_to_bits(values, bits), values))
+
+
+def test_rounding_keeps_the_bits_asked_for():
+    values = np.array([1.0, -3.14159, 1e-200, 0.0, 12345.678])
+    for bits in (3, 20, 53):
+        rounded = round_to_bits(values, bits)
+        assert (np.abs(rounded - values) <= 2.0**-bits * np.abs(values)).all()
+        assert bits_in_use(rounded) <= bits
+    np.testing.assert_array_equal(round_to_bits(values, 53), values)
 
 
 def test_rounding_twice_changes_nothing(problem):
