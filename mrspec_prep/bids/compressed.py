@@ -22,10 +22,10 @@ from mrspec_prep.bids.compressed_checks import (
 from mrspec_prep.bids.contiguous import Place, contiguous_bytes, open_contiguous
 from mrspec_prep.bids.derivatives import sidecar_path
 from mrspec_prep.physics import Encodings, Grid
-from mrspec_prep.physics.encodings import AXES
+from mrspec_prep.physics.encodings import COLUMNS
 from mrspec_prep.physics.hashes import grid_hash, protocol_hash
 
-ENCODINGS = (*AXES, "direction")  #: arrays of the encodings: s/mm2, ms, unit vectors
+ENCODINGS = (*COLUMNS, "direction")  #: arrays of the encodings: s/mm2, ms, unitless, unit vectors
 ORTHONORMAL = 1e-6  # how far P'P may be from the identity
 
 

@@ -143,11 +143,24 @@ class SaveAcquisition(SaveDerivatives):
                 Repeats=noise_notes["n_repeats"],
                 MaskSource=roi_notes["source"],
                 Polarity=roi_notes.get("polarity"),
+                **_efficiency_facts(self.series.encodings, roi_notes.get("inversion_efficiency")),
                 Suffix=self.series.suffix,
             ),
         )
         self.written.append(str(path))
         return self._end(runtime)
+
+
+def _efficiency_facts(encodings, estimate):
+    """The inversion efficiency in use for sidecars, and what was estimated; nothing without inversion times."""
+    if encodings.inversion_time is None:
+        return {}
+    used = encodings.inversion_efficiency
+    facts = {"InversionEfficiency": 1.0 if used is None else round(float(used[0]), 4)}
+    if estimate is not None:
+        facts["InversionEfficiencyEstimate"] = round(estimate["value"], 4)
+        facts["InversionEfficiencyInterval"] = [round(end, 4) for end in estimate["interval"]]
+    return facts
 
 
 def _limits(reading):

@@ -98,8 +98,15 @@ class KernelOptions:
     #: inversion recovery: ``magnitude`` (polarity restored voxel by voxel), ``signed``, or
     #: ``auto`` (signed where negative values were stored)
     polarity: str = "auto"
+    #: what the inversion pulse leaves of the magnetisation, with its sign changed: a number between 0 (saturation)
+    #: and 1 (perfect), or ``auto``: from the strongest voxels, 1 unless they exclude it
+    inversion_efficiency: str | float = 1.0
 
     def __post_init__(self):
+        if self.inversion_efficiency != "auto":
+            check_number("kernel", "inversion_efficiency", self.inversion_efficiency, 0)
+            if self.inversion_efficiency > 1:
+                raise OptionsError(f"kernel.inversion_efficiency must be <= 1, got {self.inversion_efficiency}")
         check_choice("kernel", "spacing", self.spacing, ("log", "linear"))
         check_choice("kernel", "polarity", self.polarity, ("auto", "magnitude", "signed"))
         if not isinstance(self.points, (tuple, list)):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 AXES = ("bvalue", "echo_time", "inversion_time", "repetition_time")
+COLUMNS = (*AXES, "inversion_efficiency")  # one number per volume each
 B0_CEILING = 50.0  # s/mm2: above this a volume is never called b=0
 
 
@@ -21,11 +22,14 @@ class Encodings:
         A scalar is repeated.
     direction : (n_encodings, 3) array or None
         Unit gradient vectors; zero rows for b=0.
+    inversion_efficiency : (n_encodings,) array or None
+        What the inversion pulse leaves is -e times the magnetisation before it, 0 <= e <= 1, unitless;
+        None: 1. A scalar is repeated.
 
     Raises
     ------
     ValueError
-        No axis given, lengths differ, or a value is negative, NaN or infinite.
+        No axis given, lengths differ, a value is negative, NaN or infinite, or an efficiency above 1.
 
     """
 
@@ -34,10 +38,11 @@ class Encodings:
     inversion_time: np.ndarray | None = None
     repetition_time: np.ndarray | None = None
     direction: np.ndarray | None = None
+    inversion_efficiency: np.ndarray | None = None
 
     def __post_init__(self):
-        given = {name: getattr(self, name) for name in AXES if getattr(self, name) is not None}
-        if not given:
+        given = {name: getattr(self, name) for name in COLUMNS if getattr(self, name) is not None}
+        if not set(given) & set(AXES):
             raise ValueError(f"Encodings needs at least one of {', '.join(AXES)}")
         if self.direction is not None:
             given["direction"] = self.direction
@@ -54,6 +59,8 @@ class Encodings:
                 )
             if name != "direction" and (array < 0).any():
                 raise ValueError(f"{name} must be >= 0, got {array.min()} at volume {int(array.argmin())}")
+            if name == "inversion_efficiency" and (array > 1).any():
+                raise ValueError(f"inversion_efficiency must lie between 0 and 1, got {array.max()}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 

@@ -19,14 +19,17 @@ def transverse_decay(echo_time, t2):
     return exp(-echo_time / t2)
 
 
-def inversion_recovery(inversion_time, t1, repetition_time=None):
-    """Longitudinal recovery after inversion, 1 - 2 exp(-TI/T1) [+ exp(-TR/T1)], unitless.
+def inversion_recovery(inversion_time, t1, repetition_time=None, efficiency=1.0):
+    """Longitudinal recovery after inversion, 1 - (1 + e) exp(-TI/T1) [+ e exp(-TR/T1)], unitless.
 
-    TI, T1, TR [ms]. Without TR the magnetisation is taken as fully relaxed before
-    each inversion. The result is signed.
+    TI, T1, TR [ms]. The result is signed. The readout at TI leaves nothing along z, so that the magnetisation
+    before the next inversion is M = 1 - exp(-(TR - TI)/T1). A pulse of flip angle theta leaves -e M,
+    e = -cos(theta) (Barral 2010, Eq. 1), and what recovers until TI is 1 - (1 + e M) exp(-TI/T1): the formula
+    above. Without TR, M = 1. The efficiency e is 1 for a perfect inversion and 0 for saturation
+    recovery, from which TR drops out. In perfusion imaging (1 + e)/2 bears the same name.
     """
-    recovered = 1 - 2 * exp(-inversion_time / t1)
-    return recovered if repetition_time is None else recovered + exp(-repetition_time / t1)
+    recovered = 1 - (1 + efficiency) * exp(-inversion_time / t1)
+    return recovered if repetition_time is None else recovered + efficiency * exp(-repetition_time / t1)
 
 
 def diffusion_decay(bvalue, diffusivity):

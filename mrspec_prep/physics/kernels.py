@@ -94,7 +94,10 @@ def signal(name, encodings, **parameters):
             result = result * equations.transverse_decay(column(encodings.echo_time), parameters[axis])
     if "t1" in axes:
         repetition = None if encodings.repetition_time is None else column(encodings.repetition_time)
-        result = result * equations.inversion_recovery(column(encodings.inversion_time), parameters["t1"], repetition)
+        efficiency = 1.0 if encodings.inversion_efficiency is None else column(encodings.inversion_efficiency)
+        result = result * equations.inversion_recovery(
+            column(encodings.inversion_time), parameters["t1"], repetition, efficiency
+        )
     return result
 
 

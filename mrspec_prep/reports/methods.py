@@ -35,6 +35,7 @@ def methods_facts(series, words):
     facts |= _cluster_facts(series)
     facts |= uncertainty_facts(series)
     facts |= _component_facts(series)
+    facts |= _inversion_facts(series)
     return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -155,10 +156,12 @@ def _spectrum_facts(series, equations):
     factors = [axis for axis in names if axis != "diffusivity" or "kurtosis" not in names]
     repetition = series.columns.get("TR")
     has_repetition = repetition is not None and repetition.dtype.kind == "f" and bool((repetition > 0).all())
+    imperfect = series.acquisition.get("InversionEfficiency", 1) != 1
+    recovery = f"t1{'_tr' * has_repetition}{'_e' * imperfect}"
     regions = list(series.fractions)
     return {
         "axes": join([f"{axis_entry(axis)['symbol']}" for axis in names]),
-        "equation": " ".join(equations["t1_tr" if axis == "t1" and has_repetition else axis] for axis in factors),
+        "equation": " ".join(equations[recovery if axis == "t1" else axis] for axis in factors),
         "grid": grid_in_words(series.grid),
         "alpha": f"{about['Alpha']:.3g}" if about.get("Alpha") is not None else None,
         **_alpha_facts(about),
@@ -167,6 +170,22 @@ def _spectrum_facts(series, equations):
         "n_regions": count(len(regions), "region") if regions else None,
         "regions": join(regions) if regions else None,
     }
+
+
+def _inversion_facts(series):
+    """Efficiency of the inversion, where it was given or estimated."""
+    about = series.acquisition
+    value, interval = about.get("InversionEfficiency", 1), about.get("InversionEfficiencyInterval")
+    facts = {"efficiency_given": value != 1 and not interval, "efficiency": f"{value:.3g}"}
+    if interval:
+        facts |= {
+            "efficiency_estimated": value != 1,
+            "efficiency_perfect": value == 1,
+            "efficiency_estimate": f"{about['InversionEfficiencyEstimate']:.3f}",
+            "efficiency_low": f"{interval[0]:.3f}",
+            "efficiency_high": f"{interval[1]:.3f}",
+        }
+    return facts
 
 
 def _alpha_facts(about):

@@ -54,6 +54,11 @@ class SeriesPlan:
         return {"name": self.kernel, "points": list(kernel.points), "spacing": kernel.spacing, "bounds": bounds}
 
     @property
+    def estimates_efficiency(self):
+        """Whether the inversion efficiency is to be estimated from the images."""
+        return "t1" in kernel_axes(self.kernel) and self.options.kernel.inversion_efficiency == "auto"
+
+    @property
     def grid(self):
         """Grid of the spectra."""
         settings = self.kernel_settings
@@ -143,6 +148,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
         why = "named by the user"
     _check_kernel_name(kernel)
     series = restrict_to_kernel(series, kernel)
+    series = with_efficiency(series, kernel, options.kernel.inversion_efficiency)
     masks, notes = _masks(series, options, derivatives)
     noise_map = None
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
@@ -281,6 +287,13 @@ def restrict_to_kernel(series, kernel):
     if not isinstance(keep, slice):
         series = replace(series, volumes=series.volumes[keep], encodings=series.encodings.take(keep))
     return series
+
+
+def with_efficiency(series, kernel, efficiency):
+    """Series whose encodings hold the inversion efficiency that was given; ``auto`` leaves it to be estimated."""
+    if "t1" not in kernel_axes(kernel) or efficiency in ("auto", 1):
+        return series
+    return replace(series, encodings=replace(series.encodings, inversion_efficiency=float(efficiency)))
 
 
 def _masks(series, options, derivatives):

@@ -6,6 +6,7 @@ from nipype.pipeline import engine as pe
 
 from mrspec_prep.interfaces.compressed import SaveCompressed
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
+from mrspec_prep.interfaces.efficiency import EstimateEfficiency
 from mrspec_prep.interfaces.inspect_em import FitInspect
 from mrspec_prep.interfaces.inspect_map import FitInspectMap, SaveInspectMap
 from mrspec_prep.interfaces.magnitudes import FindRealSignals
@@ -69,7 +70,7 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     save_compressed = node(SaveCompressed(**common, **saving, stand_ins=magnitudes), "save_compressed")
 
     workflow.connect([
-        (roi, signals, [("roi", "roi"), ("notes", "notes")]),
+        (roi, signals, [("roi", "roi")]),
         (signals, noise, [("signals", "signals"), ("roi", "roi")]),
         (noise, nnls, [("noise", "noise")]),
         (signals, nnls, [("roi", "roi")]),
@@ -118,6 +119,15 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
             (signals, save_mixing, [("roi", "roi")]),
             (mixing, save_mixing, [("fit", "fit")]),
         ])  # fmt: skip
+    if plan.estimates_efficiency:
+        efficiency = node(EstimateEfficiency(**fitting, polarity=options.kernel.polarity), "efficiency", omp_nthreads)
+        for later in [workflow.get_node(label) for label in workflow.list_node_names() if label != "roi"]:
+            workflow.connect(efficiency, "series", later, "series")
+        workflow.connect(roi, "roi", efficiency, "roi")
+        workflow.connect(roi, "notes", efficiency, "notes")
+        workflow.connect(efficiency, "notes", signals, "notes")
+    else:
+        workflow.connect(roi, "notes", signals, "notes")
     return workflow
 
 

@@ -37,6 +37,39 @@ def test_diffusion_units_are_s_per_mm2_and_um2_per_ms():
     assert np.isclose(equations.diffusion_decay(1000.0, 1.0), np.exp(-1))  # b = 1000 s/mm2, D = 1e-3 mm2/s
 
 
+def test_a_perfect_inversion_is_the_classic_recovery():
+    t1, repetition_time = np.geomspace(100, 4000, 7)[:, None], 2500.0
+    classic = 1 - 2 * np.exp(-TIMES / t1)
+    np.testing.assert_array_equal(equations.inversion_recovery(TIMES, t1, efficiency=1.0), classic)
+    with_tr = equations.inversion_recovery(TIMES, t1, repetition_time, 1.0)
+    np.testing.assert_array_equal(with_tr, classic + np.exp(-repetition_time / t1))
+
+
+@pytest.mark.parametrize("efficiency", [0.0, 0.3, 0.77, 1.0])
+def test_recovery_is_the_steady_state_of_repeated_inversions(efficiency):
+    inversion_time, repetition_time, t1 = 400.0, 1500.0, 900.0
+    along_z = 1.0
+    for _ in range(3):  # the readout leaves nothing along z
+        inverted = -efficiency * along_z
+        read = 1 - (1 - inverted) * np.exp(-inversion_time / t1)
+        along_z = 1 - np.exp(-(repetition_time - inversion_time) / t1)
+    assert np.isclose(read, equations.inversion_recovery(inversion_time, t1, repetition_time, efficiency), rtol=1e-14)
+
+
+def test_saturation_recovery_knows_no_repetition_time():
+    saturated = equations.inversion_recovery(TIMES, 700.0, 1000.0, 0.0)
+    np.testing.assert_allclose(saturated, 1 - np.exp(-TIMES / 700.0), rtol=1e-14)
+    assert (saturated >= 0).all()
+
+
+@pytest.mark.parametrize("efficiency", [0.3, 0.77])
+def test_the_null_comes_at_t1_log_one_plus_efficiency(efficiency):
+    null = 900.0 * np.log(1 + efficiency)
+    values = equations.inversion_recovery(np.array([0.0, 0.99 * null, null, 1.01 * null]), 900.0, efficiency=efficiency)
+    assert np.isclose(values[0], -efficiency, rtol=1e-14)
+    assert values[1] < 0 < values[3] and abs(values[2]) < 1e-12
+
+
 def test_kurtosis_of_zero_is_gaussian_diffusion():
     bvalue = np.linspace(0, 3000, 20)
     gaussian = equations.diffusion_decay(bvalue, 1.2)
@@ -65,6 +98,7 @@ def test_kurtosis_is_the_second_cumulant():
     [
         (equations.transverse_decay, (80.0, 60.0)),
         (equations.inversion_recovery, (500.0, 900.0, 3000.0)),
+        (equations.inversion_recovery, (500.0, 900.0, 3000.0, 0.4)),
         (equations.diffusion_decay, (800.0, 1.4)),
         (equations.diffusion_kurtosis, (800.0, 1.4, 0.7)),
     ],

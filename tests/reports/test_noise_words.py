@@ -62,3 +62,33 @@ def test_a_vague_noise_level_is_said_where_clusters_are_counted(series, words, t
 )
 def test_only_few_degrees_of_freedom_of_gaussian_noise_are_vague(metadata, vague):
     assert _noise_is_vague(SimpleNamespace(noise=SimpleNamespace(metadata=metadata))) == vague
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"InversionEfficiency": 1.0}, ""),
+        ({"InversionEfficiency": 0.8}, "taken to be e = 0.8"),
+        (
+            {
+                "InversionEfficiency": 0.8,
+                "InversionEfficiencyEstimate": 0.8,
+                "InversionEfficiencyInterval": [0.7, 0.9],
+            },
+            "e = 0.800 (95 % interval 0.700 to 0.900)",
+        ),
+        (
+            {
+                "InversionEfficiency": 1.0,
+                "InversionEfficiencyEstimate": 0.97,
+                "InversionEfficiencyInterval": [0.9, 1.0],
+            },
+            "did not exclude",
+        ),
+    ],
+)
+def test_the_inversion_efficiency_is_told_where_it_is_not_taken_for_granted(series, words, facts, said):
+    series.acquisition.update(facts)
+    text = compose(methods_facts(series, words), words)
+    assert said in text
+    assert ("nversion" in text) == bool(said)

@@ -1,9 +1,11 @@
 """What spectra say about a voxel: fractions in named regions, and the mean values a plain reader would measure."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mrspec_prep.physics import kernel_axes, kernel_matrix
-from mrspec_prep.physics.encodings import Encodings
+from mrspec_prep.physics.encodings import COLUMNS, Encodings
 from mrspec_prep.physics.equations import MM2_PER_S, inversion_recovery
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
 
@@ -181,14 +183,14 @@ def _probe(encodings, axis):
         first = int(np.flatnonzero(keep)[0])
         settings = {
             name: np.full(len(np.unique(values)), getattr(encodings, name)[first])
-            for name in ("bvalue", "echo_time", "inversion_time", "repetition_time")
+            for name in COLUMNS
             if getattr(encodings, name) is not None
         }
         return Encodings(**{**settings, varied: np.unique(values)})
     index = np.flatnonzero(keep)
     _, first = np.unique(values[index], return_index=True)
     taken = encodings.take(index[first])
-    return Encodings(taken.bvalue, taken.echo_time, taken.inversion_time, taken.repetition_time)
+    return replace(taken, direction=None)
 
 
 def _decay(signal, probe, axis):
@@ -211,7 +213,8 @@ def _recovery_time(signal, probe, axis_values):
     """T1 of the recovery curve, free height, nearest to the signal."""
     candidates = np.geomspace(axis_values[0], axis_values[-1], T1_CANDIDATES)
     repetition = None if probe.repetition_time is None else probe.repetition_time[:, None]
-    curves = inversion_recovery(probe.inversion_time[:, None], candidates, repetition)
+    efficiency = 1.0 if probe.inversion_efficiency is None else probe.inversion_efficiency[:, None]
+    curves = inversion_recovery(probe.inversion_time[:, None], candidates, repetition, efficiency)
     norms = np.maximum((curves**2).sum(axis=0), 1e-300)
     match = np.maximum(signal @ curves, 0.0) ** 2 / norms
     best = np.clip(match.argmax(axis=1), 1, T1_CANDIDATES - 2)
