@@ -126,6 +126,7 @@ class Sandstone:
 def sandstone(folder):
     """Print residual and mass of the sandstone's T1-T2 spectrum."""
     stone, coarse = Sandstone(folder), Sandstone(folder, 25)
+    coarse.fit(1.0)  # compiles what the first fit needs
     print(f"\nnmr_ircpmg_berea_t1t2: 16 TI x 1024 TE, 50 x 50 bins; noise {stone.noise:.1f}")
     exchange = {"exchanging": True}
     for words, how, estimate in (
