@@ -61,7 +61,7 @@ def test_the_node_finds_the_perfect_inversion_of_the_example(tmp_path, monkeypat
     plan, series = planned(tmp_path, "kernel.inversion_efficiency=auto")
     shape = read_grid(plan.series.images[0]).shape[:3]
     roi = np.zeros(shape, bool)
-    roi[8:11, 9:12, 1] = True
+    roi[6:10, 12:16, 1] = True
     np.save(tmp_path / "roi.npy", roi)
     (tmp_path / "notes.json").write_text(json.dumps({"notes": []}))
     monkeypatch.chdir(tmp_path)

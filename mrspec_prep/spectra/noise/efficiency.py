@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2
+from scipy.stats import f as f_distribution
 
 from mrspec_prep.physics import default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.physics.grids import MARGIN, informative_range
@@ -124,10 +124,10 @@ def estimate_inversion_efficiency(
 
 
 def profile_efficiency(misfit, n_values, level=0.95):
-    """Efficiency of the least misfit, and those whose misfit the noise explains (profile likelihood, F-like).
+    """Efficiency of the least misfit, and those whose misfit the noise explains (profile likelihood).
 
     The scatter is that of the residuals themselves: an e is held possible while the misfit exceeds the least one
-    by no more than the chi-squared limit of one number times the residual variance.
+    by no more than the F limit of one number times the residual variance.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def profile_efficiency(misfit, n_values, level=0.95):
     minimize_scalar(squares_at, bounds=ends, method="bounded", options={"xatol": PRECISION})
     value = min(seen, key=lambda e: seen[e][0])
     least, n_parameters = seen[value]
-    variance = least / max(n_values - n_parameters - 1, 1)
-    limit = least + chi2.ppf(level, 1) * variance
+    freedom = max(n_values - n_parameters - 1, 1)
+    limit = least * (1 + f_distribution.ppf(level, 1, freedom) / freedom)
 
     def edge(end):
         """Where the misfit crosses the limit between the best efficiency and an end of the scale."""

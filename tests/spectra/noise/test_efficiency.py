@@ -79,7 +79,7 @@ def test_apparent_t1_reads_the_imperfect_curve():
 def test_profile_of_a_parabola():
     found = profile_efficiency(lambda e: (4.0 + 400.0 * (e - 0.63) ** 2, 3), 104)
     assert np.isclose(found.value, 0.63, atol=2e-4)
-    half = np.sqrt(3.8415 * (4.0 / 100) / 400.0)
+    half = np.sqrt(3.9361 * (4.0 / 100) / 400.0)  # F(1, 100)
     assert np.allclose([found.low, found.high], [0.63 - half, 0.63 + half], atol=5e-4)
     assert np.isclose(found.residual, np.sqrt(4.0 / 104), rtol=1e-3)
 
