@@ -5,7 +5,8 @@
 
 Eight tissues with a T2*-ADC spectrum each. Controls hold seven of them; pathological participants also hold
 the eighth, ``infarct``, and less of the lobules' cores. Every participant has its own smooth shapes and
-proportions, every site its own protocol and gain. Noise is Rician. Seeded: the same options write the same bytes.
+proportions, every site its own protocol and gain. Noise is Rician by default.
+Seeded: the same options write the same bytes.
 
     STUDY_FOLDER/bids/            (or bids-<site>/ with --separate)  sub-*/, participants.tsv, derivatives/masks
     STUDY_FOLDER/truth/           study.json, proportions.tsv, sub-*_dseg.nii.gz (1 = first tissue)
@@ -79,6 +80,8 @@ class Study:
         Voxels per axis; about half of them are organ.
     protocols : tuple of str
         Protocol of each site, keys of ``PROTOCOLS``; participants take turns between sites.
+    noise : str
+        ``rician`` (magnitudes, as scanners give) or ``gaussian``.
     snr : float
         Mean reference signal (b=0, shortest TE) of the organ over sigma.
     separate : bool
@@ -93,6 +96,7 @@ class Study:
     shape: tuple[int, int, int] = (16, 16, 4)
     protocols: tuple[str, ...] = ("placenta", "placenta")
     snr: float = 25.0
+    noise: str = "rician"
     separate: bool = False
     seed: int = 0
 
@@ -228,7 +232,7 @@ def scans_of(study):
             noise_std = float(np.round(signals[:, references[site]].mean() / study.snr, 1))
             volume = np.zeros((*study.shape, signals.shape[1]))
             volume[mask] = signals
-            noisy = np.round(add_noise(volume, noise_std, rng, kind="rician"))
+            noisy = np.round(add_noise(volume, noise_std, rng, kind=study.noise))
             share = np.bincount(tissues[mask], minlength=len(TISSUES) + 1)[1:] / mask.sum()
             yield Scan(participant, session, share, tissues, noise_std, noisy.astype(np.int16))
 
@@ -335,7 +339,7 @@ def write_truth(folder, study, written):
             "Protocols": dict(zip(names, study.protocols, strict=True)),
             "Gains": dict(zip(names, GAINS, strict=False)),
             "NoiseStandardDeviation": {row[0]: row[3] for row in written},
-            "Noise": f"Rician; SNR {study.snr:g} = mean reference signal of the organ / standard deviation",
+            "Noise": f"{study.noise}; SNR {study.snr:g} = mean reference signal of the organ / standard deviation",
             "Seed": study.seed,
         },
     )
@@ -354,6 +358,7 @@ def main(arguments=None):
         "--protocols", nargs="+", choices=PROTOCOLS, default=default.protocols, help="protocol of each site"
     )
     parser.add_argument("--snr", type=float, default=default.snr)
+    parser.add_argument("--noise", choices=("rician", "gaussian"), default=default.noise)
     parser.add_argument("--separate", action="store_true", help="one BIDS dataset per site")
     parser.add_argument("--seed", type=int, default=default.seed)
     given = parser.parse_args(arguments)
@@ -364,6 +369,7 @@ def main(arguments=None):
         tuple(given.shape),
         tuple(given.protocols),
         given.snr,
+        given.noise,
         given.separate,
         given.seed,
     )

@@ -69,8 +69,8 @@ def _table(results, words, facts, rows):
     groups, levels = results.groups()
     levels = facts["Levels"]
     sites = np.isfinite(rows["p_sites"]).any()
-    headers = ["cluster", *(f"median {level}" for level in levels), "effect", "Cliff's delta", "p", "p corrected"]
-    headers += ["p within sites"] if sites else []
+    headers = ["cluster", *levels, "effect", "delta", "p", "corrected"]
+    headers += ["within sites"] if sites else []
     table = []
     for index, cluster in enumerate(rows["cluster"]):
         one = cluster != "all"
@@ -88,7 +88,7 @@ def _table(results, words, facts, rows):
     keep = [i for i in range(len(headers)) if any(row[i] != "–" for row in table)]
     colors = [*results.colors, ""]
     note = words["captions"]["tests_note"].format(effect=_what(facts), level=percent(facts["IntervalLevel"]))
-    note = note if sites else note.partition(" p within")[0]
+    note = note if sites else note.partition(" Within sites")[0]
     return table_block([headers[i] for i in keep], [[row[i] for i in keep] for row in table], note, colors)
 
 

@@ -9,6 +9,7 @@ from mrspec_prep.reports.words import count
 
 MANY = 60  # scans beyond which bars are no longer named
 BRACKET_GAP = 0.35  # between groups of bars, in bar widths
+LETTER = 0.062  # width of a letter of a bar's name [inch]
 MARKS = ("o", "D", "s", "^", "v", "P")
 
 
@@ -37,7 +38,7 @@ def proportions_figure(shares, names, groups, levels, colors, sites=()):
     few = len(order) <= MANY
     several = len(set(sites)) > 1 and few
     longest = max((len(name) for name in names), default=1)
-    turned = few and longest * len(order) > 95
+    turned = few and longest * LETTER * len(order) > WIDTH - 1.7
     foot = (0.1 + 0.075 * longest if turned else 0.24) * few + 0.3 * several + 0.42
     height = 2.9
     figure = Figure((WIDTH, height + foot + 0.12))

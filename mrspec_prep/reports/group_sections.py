@@ -20,8 +20,8 @@ from mrspec_prep.reports.sections import Pen, cluster_name, color_of, peak_table
 from mrspec_prep.reports.spectrum_figures import overlay_figure, spectra_figure
 from mrspec_prep.reports.words import count, join, number, percent, place_in_words
 
-MOST_MAPS = 24  # scans whose maps are drawn
-ROWS = 12  # scans per figure of maps
+MOST_MAPS = 32  # scans whose maps are drawn
+ROWS = 16  # scans per figure of maps, at most
 
 
 class GroupPen(Pen):
@@ -118,8 +118,13 @@ def _sites(results, words, pen):
     gains = words["captions"]["gains"] if results.gains else ""
     if len(sites) > 1 or measures:
         figure = sites_figure(sites, codes, measures, results.proportions, results.colors)
-        yield pen.figure(figure, "sites", words["captions"]["sites"].format(gains=gains).strip())
+        yield pen.figure(figure, "sites", _site_caption(words["captions"], measures, gains))
     yield _site_table(results, sites, codes)
+
+
+def _site_caption(captions, measures, gains):
+    text = captions["sites"].format(strips=captions["strips"] if measures else "", gains=gains).strip()
+    return text.replace("Right: Mean", "Right: mean")
 
 
 def _site_table(results, sites, codes):
@@ -207,10 +212,13 @@ def _maps(results, words, pen):
     example = f"{results.column('participant_id')[0]}/dwi/*_seg-group_dseg.nii.gz"
     some = words["captions"]["maps_some"].format(shown=len(chosen), all=len(order), example=example)
     which = some if len(chosen) < len(order) else ""
-    for part, start in enumerate(range(0, len(rows), ROWS)):
-        figure = group_maps_figure(rows[start : start + ROWS], results.colors)
+    n_parts = -(-len(rows) // ROWS)
+    for part in range(n_parts):
+        figure = group_maps_figure(
+            rows[len(rows) * part // n_parts : len(rows) * (part + 1) // n_parts], results.colors
+        )
         caption = words["captions"]["maps"].format(which=which).strip()
-        yield pen.figure(figure, f"maps_{part + 1}", caption if start == 0 else "The same, further scans.")
+        yield pen.figure(figure, f"maps_{part + 1}", caption if part == 0 else "The same, further scans.")
     for text in broken:
         yield {"kind": "alert", "level": "problem", "text": text}
 

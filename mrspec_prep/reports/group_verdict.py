@@ -49,7 +49,7 @@ def scans_in_words(results):
 
 
 def site_remarks(results, texts):
-    """What sets sites apart; one sentence where nothing does; none where there is one site.
+    """What sets sites apart; one sentence where nothing does; none where there is one site or nothing to compare.
 
     Parameters
     ----------
@@ -88,7 +88,11 @@ def site_remarks(results, texts):
     if overall is not None and overall <= SIGNIFICANT:
         text = texts["site_proportions"].format(p=p_in_words(overall))
         found.append(Remark(text, CAUTION, texts["look_sites"]))
-    return found or [Remark(texts["sites_alike"])]
+    compared = [name for key, name in (("snr", "noise"), ("residual", "residual")) if results.column(key) is not None]
+    compared += ["proportions"] if overall is not None else []
+    if not found and compared:
+        found.append(Remark(texts["sites_alike"].format(what=join(compared, "or"))))
+    return found
 
 
 def overall_p(results, column):

@@ -52,10 +52,10 @@ def count(n, noun, plural=None):
     return f"{spelled} {noun if n == 1 else plural or noun + 's'}"
 
 
-def join(items):
+def join(items, last="and"):
     """Words joined as in a sentence: ``a, b and c``."""
     items = list(items)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
 
 
 def at_edge(peak, grid):
