@@ -214,9 +214,8 @@ def _maps(results, words, pen):
     which = some if len(chosen) < len(order) else ""
     n_parts = -(-len(rows) // ROWS)
     for part in range(n_parts):
-        figure = group_maps_figure(
-            rows[len(rows) * part // n_parts : len(rows) * (part + 1) // n_parts], results.colors
-        )
+        first, last = len(rows) * part // n_parts, len(rows) * (part + 1) // n_parts
+        figure = group_maps_figure(rows[first:last], results.colors)
         caption = words["captions"]["maps"].format(which=which).strip()
         yield pen.figure(figure, f"maps_{part + 1}", caption if part == 0 else "The same, further scans.")
     for text in broken:
