@@ -306,8 +306,8 @@ def _lone_sites(sites):
     if len(sites) == 1:
         return ()
     return tuple(
-        f"Site {site.name} has one participant: a gain of the site cannot be told from this participant's tissue. "
-        "Its gain is held at 1, and differences between it and other sites may be those of the scanner."
+        f"Site {site.name} has one participant: a gain of the site cannot be told from this participant's tissue, and "
+        "differences between this participant and others may be those of the scanner."
         for site in sites
         if not site.own_gain
     )

@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrspec_prep.bids.derivative_dataset import parse_name
+from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, parse_name
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import filter_images, natural_key
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 
 PROGRAM = "mrspec_prep"
-PATTERN = "sub-{subject}_*desc-compressed_spectra.h5"
-SHORT = {"subject": "sub", "session": "ses", "acquisition": "acq", "reconstruction": "rec", "direction": "dir"}
+PATTERN = "sub-*_desc-compressed_spectra.h5"
+SHORT = {long: short for short, long in SHORT_ENTITIES.items()}
 NO_ENTITY_OF_A_SERIES = ("suffix", "extension", "datatype", "echo", "inv", "inversion", "part", "flip", "mt", "chunk")
 
 
@@ -116,7 +116,7 @@ def files_of(folder, subject):
     home = folder.root / f"sub-{subject}"
     places = [place for kind in ("dwi", "anat") for place in (home / kind, *home.glob(f"ses-*/{kind}"))]
     found = []
-    for path in (path for place in places for path in place.glob(PATTERN.format(subject="*"))):
+    for path in (path for place in places for path in place.glob(PATTERN)):
         entities = parse_name(path)
         session = path.parent.parent.name.removeprefix("ses-") if path.parent.parent != home else None
         if (entities.get("subject"), entities.get("session")) != (subject, session):
@@ -155,6 +155,6 @@ def passes(file, header, filters):
             wanted = {key: value for key, value in wanted.items() if key not in NO_ENTITY_OF_A_SERIES}
         kept[query] = wanted
     suffix = header.about.get("Suffix", "dwi")
-    given = [f"{SHORT.get(key, key)}-{file.entities[key]}" for key in OUTPUT_ENTITIES if key in file.entities]
+    given = [f"{SHORT[key]}-{file.entities[key]}" for key in OUTPUT_ENTITIES if key in file.entities]
     name = Path(file.entities["datatype"]) / f"{'_'.join(given)}_{suffix}.nii.gz"
     return bool(filter_images([name], kept)[0])

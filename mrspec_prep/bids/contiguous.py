@@ -158,7 +158,7 @@ def open_contiguous(path):
     if size == 0:
         raise InputError("the file is empty", file=path, value="0 bytes", remedy=REMEDY)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # finished files never change; some file systems lock none
             yield ContiguousFile(path, file, size)
     except InputError:
         raise
