@@ -29,7 +29,7 @@ class GroupResult:
     cluster_probs : (n_clusters,) array
         p_m, shared by all members.
     member_probs : (n_members, n_clusters) array or None
-        Each member's own, with ``proportions="member"``.
+        Each member's own, with ``proportions="member"`` and several members.
     proportions : (n_members, n_clusters) array
         Mean responsibilities over a member's voxels; rows sum to one.
     gains : (n_sites,) array
@@ -84,7 +84,7 @@ class GroupSelection:
 
 
 def fit_group(
-    members, protocols, n_clusters, alpha=0.01, *, scale="profiled", site_gains=True, proportions="shared", seed=0,
+    members, protocols, n_clusters, alpha=0.01, *, scale="profiled", site_gains=True, proportions="member", seed=0,
     n_starts=20, max_steps=500, concentration=CONCENTRATION, prior_voxels=PRIOR_VOXELS, executor=None, on_step=None,
     resume=None,
 ):  # fmt: skip
@@ -105,8 +105,9 @@ def fit_group(
     site_gains : bool
         A gain for each site, where there are several.
     proportions : str
-        ``shared``: one p for all voxels, as in the paper; ``member``: a row for each member, with a Dirichlet prior
-        around the shared one.
+        ``member``: each member has its own p, with a Dirichlet prior around a shared one (measured, docs/
+        group_method.md: a tissue that few participants have is found better); ``shared``: one p for all voxels, as
+        in the paper. One member has the shared ones.
     seed : int or numpy.random.Generator
         For the starts.
     n_starts : int
@@ -141,7 +142,7 @@ def fit_group(
 
 def select_group(
     members, protocols, candidates=range(2, 11), alpha=0.01, *, criterion="bic", scale="profiled", site_gains=True,
-    proportions="shared", seed=0, n_starts=20, max_steps=500, concentration=CONCENTRATION, prior_voxels=PRIOR_VOXELS,
+    proportions="member", seed=0, n_starts=20, max_steps=500, concentration=CONCENTRATION, prior_voxels=PRIOR_VOXELS,
     executor=None, on_step=None, resume=None,
 ):  # fmt: skip
     """``fit_group`` for several numbers of clusters in the same passes, and the best by BIC or AIC.
@@ -185,7 +186,7 @@ def _fit(members, protocols, seeds, settings, executor, on_step, resume):
         raise ValueError(f"protocols {sorted(set(range(len(protocols))) - set(used))} have no member")
     basis = common_basis([protocol.reduced for protocol in protocols], np.bincount(places.protocol, places.n_voxels))
     variance = SCALE_VARIANCE if scale == "profiled" else 0.0
-    own = concentration if proportions == "member" else 0.0
+    own = concentration if proportions == "member" and len(members) > 1 else 0.0
     steps = GroupSteps(basis, places, executor, float(alpha), float(prior_voxels), variance, site_gains, own)
     stability, states = {}, []
     if resume is None:
