@@ -24,7 +24,7 @@ ALLOWED = {
 #: inside spectra, from the bottom up: a room may import those above it in this list (and ``compiled``)
 SPECTRA = ["compiled", "compression", "voxelwise", "regions", "noise", "design"]
 SPECTRA += ["space", "uncertainty", "clusters", "components", "group"]
-SHARED = {"options", "workflow_files", "__init__", ""}  # read by every room, import none themselves
+SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
 
 #: rooms that may use an outside library; a library not named is free
 LIBRARIES = {

@@ -45,3 +45,21 @@ def diffusion_kurtosis(bvalue, diffusivity, kurtosis):
     """
     attenuation = bvalue * diffusivity * MM2_PER_S
     return exp(-attenuation + attenuation**2 * kurtosis / 6)
+
+
+def stick_decay(bvalue, diffusivity, cosine):
+    """Diffusion inside a stick, exp(-b D (g.n)^2), unitless; b [s/mm2], D [um2/ms] along the stick.
+
+    ``cosine`` is g.n, the cosine between gradient and stick (Behrens et al. 2003).
+    """
+    return exp(-bvalue * diffusivity * MM2_PER_S * cosine**2)
+
+
+def partial_inversion(inversion_time, t1, efficiency, repetition_time=None):
+    """Longitudinal recovery after an incomplete inversion, unitless; TI, T1, TR [ms].
+
+    1 - 2 e exp(-TI/T1) [+ (2 e - 1) exp(-TR/T1)], with e = (1 - cos theta) / 2 of the inversion pulse:
+    1 for a perfect inversion, 1/2 for a saturation (Barral et al. 2010, a + b exp(-TI/T1)).
+    """
+    recovered = 1 - 2 * efficiency * exp(-inversion_time / t1)
+    return recovered if repetition_time is None else recovered + (2 * efficiency - 1) * exp(-repetition_time / t1)

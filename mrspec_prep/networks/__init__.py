@@ -1,0 +1,5 @@
+"""Parameter maps from signal models: least squares, learned priors, networks. Arrays in, arrays out."""
+
+from mrspec_prep.networks.maps import METHODS, MapsResult, fit_maps
+
+__all__ = ["METHODS", "MapsResult", "fit_maps"]

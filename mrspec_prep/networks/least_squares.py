@@ -1,0 +1,154 @@
+"""Least squares (or maximum likelihood) of every voxel on its own, with standard errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.networks.maps import MapsResult
+from mrspec_prep.networks.marquardt import bounds_of, climb, linearise
+from mrspec_prep.networks.problem import Problem
+from mrspec_prep.networks.starts import Starts
+
+BLOCK = 1024  # voxels: their arrays stay in the processor's cache
+FLAT = 1e-9  # of the largest information: directions of parameters with less are not determined
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """Fit of every voxel.
+
+    Attributes
+    ----------
+    values : (n_voxels, n_parameters) array
+        In the order of the model's names.
+    information : (n_voxels, n_parameters, n_parameters) array
+        Fisher information at the optimum, the inverse of the errors' covariance.
+    slope : (n_voxels, n_parameters) array
+        Slope of the log-likelihood there: zero, except where a bound holds a parameter.
+    cost : (n_voxels,) array
+        Minus log-likelihood [nats].
+    converged : (n_voxels,) bool array
+
+    """
+
+    values: np.ndarray
+    information: np.ndarray
+    slope: np.ndarray
+    cost: np.ndarray
+    converged: np.ndarray
+
+
+def least_squares(problem: Problem, on_step=None) -> LeastSquares:
+    """Most likely parameters of every voxel within the model's bounds.
+
+    Gaussian noise: weighted nonlinear least squares, min over x of
+    sum_e n_e (S_e - f_e(x))2 / (2 sigma2). Rician: the exact likelihood, by Fisher scoring.
+
+    Parameters
+    ----------
+    problem : Problem
+    on_step : callable, optional
+        ``on_step(voxels done, n_voxels)``.
+
+    Returns
+    -------
+    LeastSquares
+
+    """
+    n, p = problem.n_voxels, len(problem.model.names)
+    values, slope, cost = np.empty((n, p)), np.empty((n, p)), np.empty(n)
+    information, converged = np.empty((n, p, p)), np.empty(n, bool)
+    starts, done = Starts(problem), [0]
+
+    def fit(start, stop):
+        rows, voxels = slice(start, stop), np.arange(start, stop)
+        best = climb(problem, starts.match(problem.signals[rows]), voxels)
+        values[rows], converged[rows] = best.values, best.converged
+        cost[rows], information[rows], slope[rows] = linearise(problem, best.values, voxels)
+        done[0] += stop - start
+        if on_step is not None:
+            on_step(done[0], n)
+
+    with single_threaded_blas():
+        for_blocks(n, BLOCK, fit)
+    return LeastSquares(values, information, slope, cost, converged)
+
+
+def residual_noise(problem: Problem):
+    """Sigma of one volume from the residuals of least squares, one number for all voxels.
+
+    The median over voxels of the weighted residual sum of squares, over the median of chi2 with as
+    many degrees of freedom as encodings exceed parameters: voxels that the model fails do not count.
+
+    Parameters
+    ----------
+    problem : Problem
+        With ``noise_std`` 1.
+
+    Returns
+    -------
+    float
+        [signal units].
+
+    Raises
+    ------
+    ValueError
+        No more encodings than parameters, or no residuals at all.
+
+    """
+    free = len(problem.model.names) - (1 if problem.model.oriented else 0)
+    excess = len(problem.encodings) - free
+    if excess < 1:
+        raise ValueError(f"{free} parameters leave no residuals of {len(problem.encodings)} encodings: give noise_std")
+    squares = 2 * least_squares(problem).cost
+    sigma = float(np.sqrt(np.median(squares) / chi2.median(excess)))
+    if not sigma > 0:
+        raise ValueError("the residuals of least squares are zero: give noise_std")
+    return sigma
+
+
+def standard_errors(problem, fit):
+    """Standard error of every parameter, at most that of a uniform value between its bounds.
+
+    Parameters
+    ----------
+    problem : Problem
+    fit : LeastSquares
+
+    Returns
+    -------
+    (n_voxels, n_parameters) array
+
+    """
+    model, information = problem.model, fit.information
+    size = np.sqrt(np.maximum(np.einsum("npp->np", information), 1e-300))
+    scaled = information / (size[:, :, None] * size[:, None, :])
+    if model.oriented:  # the length of the direction is not a parameter: hold it
+        along = np.zeros_like(fit.values)
+        along[:, -3:] = fit.values[:, -3:] / size[:, -3:] * np.abs(size[:, -3:]).max(axis=1, keepdims=True)
+        scaled = scaled + 1e6 * along[:, :, None] * along[:, None, :]
+    covariance = np.linalg.inv(scaled + FLAT * np.eye(len(model.names)))
+    std = np.sqrt(np.maximum(np.einsum("npp->np", covariance), 0.0)) / size
+    low, high = bounds_of(model)
+    return np.where(np.isfinite(high), np.minimum(std, (high - low) / np.sqrt(12)), std)
+
+
+def valid_voxels(problem, values):
+    """(n_voxels,) bool: where the model describes the whole protocol at these parameters."""
+    model = problem.model
+    if model.valid is None:
+        return np.ones(len(values), bool)
+    named = {name: values[:, p] for p, name in enumerate(model.names) if name != "s0"}
+    return model.valid(problem.encodings, **named)
+
+
+def fit_least_squares(problem, seed=0, device="cpu", settings=None, on_step=None):
+    """Return the method ``lsq``: maps and standard errors of least squares (``fit_maps``)."""
+    if settings not in (None, {}):
+        raise ValueError(f"method lsq has no settings, got {settings!r}")
+    fit = least_squares(problem, on_step)
+    std = problem.named(standard_errors(problem, fit))
+    valid = valid_voxels(problem, fit.values)
+    return MapsResult(problem.named(fit.values), std, fit.converged, valid, problem.noise_std, seed=seed)

@@ -1,0 +1,47 @@
+"""What every method of parameter mapping is given: a model, prepared signals, measured noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrspec_prep.physics import Encodings
+from mrspec_prep.physics.models import Model
+
+DISTRIBUTIONS = ("gaussian", "rician")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Signals of many voxels and what they are explained by.
+
+    Attributes
+    ----------
+    model : Model
+    signals : (n_voxels, n) float array
+        Means over the volumes of each encoding [signal units].
+    encodings : Encodings
+        n encodings.
+    n_averages : (n,) array
+        Volumes behind each mean.
+    noise_std : (n_voxels,) array
+        Sigma of one volume, of each real channel [signal units].
+    distribution : str
+        ``gaussian`` or ``rician``.
+
+    """
+
+    model: Model
+    signals: np.ndarray
+    encodings: Encodings
+    n_averages: np.ndarray
+    noise_std: np.ndarray
+    distribution: str = "gaussian"
+
+    @property
+    def n_voxels(self):
+        """Number of voxels."""
+        return len(self.signals)
+
+    def named(self, values):
+        """Columns of a (n_voxels, n_parameters) array by parameter."""
+        return {name: np.ascontiguousarray(values[:, p]) for p, name in enumerate(self.model.names)}
