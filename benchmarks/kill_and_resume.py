@@ -1,10 +1,13 @@
 """Kill a run at random moments, start it again, and compare every map with an undisturbed run.
 
-usage: python -m benchmarks.kill_and_resume BIDS_DIR WORK [--kills 10] [--seed 0] [-- options of mrspec_prep]
+usage: python -m benchmarks.kill_and_resume BIDS_DIR WORK [--level group] [--kills 10] [--seed 0] [-- OPTIONS]
 
-Each round starts from the state the previous kill left behind; after the last kill the
-run is let to its end. All maps must have the same bytes as those of a run that nothing
-disturbed, and no half-written file may be left in the output.
+OPTIONS are those of mrspec_prep. With ``--level group`` the participants are run once, undisturbed, and the group
+level over them is killed.
+
+Each round starts from the state the previous kill left behind; after the last kill the run is let to its end. All
+maps must have the same bytes as those of a run that nothing disturbed, and no half-written file may be left in the
+output.
 """
 
 import argparse
@@ -21,19 +24,10 @@ from pathlib import Path
 RESULTS = (".nii.gz", ".h5", ".tsv", ".json")
 
 
-def command(bids_dir, out_dir, work_dir, extra):
+def command(bids_dir, out_dir, work_dir, level, extra):
     """The command line of one run."""
-    return [
-        sys.executable,
-        "-m",
-        "mrspec_prep",
-        str(bids_dir),
-        str(out_dir),
-        "participant",
-        "-w",
-        str(work_dir),
-        *extra,
-    ]
+    words = [sys.executable, "-m", "mrspec_prep", bids_dir, out_dir, level, "-w", work_dir, *extra]
+    return [str(word) for word in words]
 
 
 def digests(out_dir):
@@ -68,6 +62,17 @@ def run_and_kill(words, after):
     return alive
 
 
+def prepare(args, name, extra):
+    """Give a group run the participants' results it reads; they are computed once."""
+    if args.level == "participant":
+        return
+    finished = args.work / "participants"
+    if not finished.is_dir():
+        words = command(args.bids_dir, finished, args.work / "w0", "participant", extra)
+        subprocess.run(words, check=True, capture_output=True)
+    shutil.copytree(finished, args.work / name)  # with the times of the files, which tell a run what it has seen
+
+
 def _split(words):
     """Our own words and those behind ``--``, which go to mrspec_prep."""
     position = words.index("--") if "--" in words else len(words)
@@ -79,19 +84,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bids_dir", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--level", choices=("participant", "group"), default="participant")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     own, extra = _split(sys.argv[1:])
     args = parser.parse_args(own)
     moments = random.Random(args.seed)
     shutil.rmtree(args.work, ignore_errors=True)
+    prepare(args, "whole", extra)
     start = time.time()
     subprocess.run(
-        command(args.bids_dir, args.work / "whole", args.work / "w1", extra), check=True, capture_output=True
+        command(args.bids_dir, args.work / "whole", args.work / "w1", args.level, extra),
+        check=True,
+        capture_output=True,
     )
     duration = time.time() - start
     print(f"undisturbed run: {duration:.0f} s")
-    words = command(args.bids_dir, args.work / "killed", args.work / "w2", extra)
+    words = command(args.bids_dir, args.work / "killed", args.work / "w2", args.level, extra)
+    prepare(args, "killed", extra)
     done = 0
     while done < args.kills:
         after = moments.uniform(0.5, duration)
@@ -103,6 +113,7 @@ def main():
         else:
             shutil.rmtree(args.work / "killed", ignore_errors=True)
             shutil.rmtree(args.work / "w2", ignore_errors=True)
+            prepare(args, "killed", extra)
             duration = after
             print(f"  ended before {after:.1f} s: not counted, output and work directory emptied", flush=True)
     ended = subprocess.run(words, capture_output=True, text=True)

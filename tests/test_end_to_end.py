@@ -1,6 +1,7 @@
 """The main job as a user types it, on a bundled example with known truth."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,9 @@ def mrspec_prep(*words):
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
-def run_zebra(folder, *words):
+def run_zebra(folder, *words, levels=("participant",)):
     return mrspec_prep(
-        ZEBRA, folder / "out", "participant", "-w", folder / "work", "-d", f"masks={ZEBRA / 'derivatives' / 'masks'}",
+        ZEBRA, folder / "out", *levels, "-w", folder / "work", "-d", f"masks={ZEBRA / 'derivatives' / 'masks'}",
         "--set", "kernel.points=[16,16]", "--set", "inspect.n_clusters=[2,5]", "--set", "inspect_map.n_components=3",
         *words,
     )  # fmt: skip
@@ -54,13 +55,37 @@ def test_it_ends_well_and_says_so(finished):
         assert (folder / "out" / f"sub-{subject}.html").stat().st_size > 50_000
 
 
+def validator_errors(dataset):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    checked = subprocess.run([validator, str(dataset), "--json"], capture_output=True, text=True)
+    issues = json.loads(checked.stdout)["issues"]["issues"]
+    return [issue for issue in issues if issue.get("severity") == "error"]
+
+
 def test_the_bids_validator_finds_no_error(finished):
     folder, _ = finished
-    validator = Path(sys.executable).with_name("bids-validator-deno")
-    checked = subprocess.run([validator, str(folder / "out"), "--json"], capture_output=True, text=True)
-    issues = json.loads(checked.stdout)["issues"]["issues"]
-    errors = [issue for issue in issues if issue.get("severity") == "error"]
-    assert not errors, errors
+    assert validator_errors(folder / "out") == []
+
+
+def test_both_levels_in_one_command(finished, tmp_path):
+    """Participants that are finished stay as they are; the group has their tissues, and its files are valid."""
+    shutil.copytree(finished[0] / "out", tmp_path / "out")
+    ended = run_zebra(tmp_path, "--set", "group.n_clusters=5", "--nprocs", "1", levels=("participant", "group"))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("nothing to redo") == 2
+    assert ended.stderr.strip().splitlines()[-1].endswith("Finished without errors: a group of 2 series")
+    assert (tmp_path / "out/group.html").stat().st_size > 50_000
+    assert validator_errors(tmp_path / "out") == []
+    for subject in ("01", "02"):
+        mask = nib.load(tmp_path / f"out/sub-{subject}/dwi/sub-{subject}_desc-roi_mask.nii.gz").get_fdata() > 0
+        labels = nib.load(tmp_path / f"out/sub-{subject}/dwi/sub-{subject}_seg-group_dseg.nii.gz").get_fdata()
+        assert set(np.unique(labels[mask])) <= {1, 2, 3, 4, 5}
+        assert not labels[~mask].any()
+        tissues = nib.load(TRUTH / f"sub-{subject}_tissues.nii.gz").get_fdata()[mask]
+        pure = tissues.max(axis=1) > 0.9
+        table = np.zeros((6, tissues.shape[1]))
+        np.add.at(table, (labels[mask][pure].astype(int), tissues[pure].argmax(axis=1)), 1)
+        assert table.max(axis=1).sum() / table.sum() > 0.9, table
 
 
 def test_pybids_reads_it_back(finished):

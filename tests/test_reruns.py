@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.cli import history
+from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import reportlets
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(200)
 def quick_report(out_dir, subject):
     """Page without figures: what is tested here is when it is written."""
     path = Path(out_dir) / f"sub-{subject}.html"
-    path.write_text(" ".join(note.cause for note in command.collect_crashes(out_dir, subject)) or "no step failed")
+    path.write_text(" ".join(note.cause for note in participants.collect_crashes(out_dir, subject)) or "no step failed")
     return path
 
 
@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
     for path in (tmp_path / "bids").rglob("*.nii.gz"):
         nib.save(nib.load(path).slicer[9:15, 9:15, 1:2], path)
     monkeypatch.setattr(reportlets, "build_subject_report", quick_report)
-    monkeypatch.setattr(command, "build_subject_report", quick_report)
+    monkeypatch.setattr(participants, "build_subject_report", quick_report)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

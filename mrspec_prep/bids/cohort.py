@@ -12,7 +12,7 @@ from mrspec_prep.bids.cohort_checks import (
     check_something_found,
     one_series_each,
 )
-from mrspec_prep.bids.cohort_files import files_of, output_folders, participants_in, passes, unfinished
+from mrspec_prep.bids.cohort_files import files_of, mapped_only, output_folders, participants_in, passes, unfinished
 from mrspec_prep.bids.compressed import CompressedHeader, CompressedProtocol, read_header, read_protocol
 from mrspec_prep.bids.compressed_checks import FormatError, NoiseError, check_sigma
 from mrspec_prep.bids.errors import InputError
@@ -254,6 +254,8 @@ def _read_participant(folder, subject, taken):
         files = files_of(folder, subject)
     except InputError as error:
         return [], [(None, str(error), error.file)]
+    if not files and mapped_only(folder, subject):
+        return [], []
     if not files:
         return [], [(None, "it has no compressed signals: run the participant level again with this version", None)]
     found, causes = [], []

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, parse_name
+from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import filter_images, natural_key
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
@@ -127,6 +127,12 @@ def files_of(folder, subject):
             )
         found.append(CompressedFile(path, folder, subject, session, entities))
     return sorted(found, key=lambda file: natural_key(file.path))
+
+
+def mapped_only(folder, subject):
+    """Whether a participant's folder holds but maps of the group level: those of another site's participants do."""
+    files = [path for path in (folder.root / f"sub-{subject}").rglob("*") if path.is_file()]
+    return bool(files) and all(is_group_file(path) for path in files)
 
 
 def unfinished(folder, subject):

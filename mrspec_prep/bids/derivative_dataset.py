@@ -100,7 +100,8 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
     write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
     write_if_changed(out_dir / "README", README)
     write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
-    write_if_changed(out_dir / "seg-inspect_dseg.tsv", "index\tname\tcolor\n" + clusters)
+    for level in ("inspect", "group"):
+        write_if_changed(out_dir / f"seg-{level}_dseg.tsv", "index\tname\tcolor\n" + clusters)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
@@ -167,6 +168,12 @@ def parse_name(path):
         short, _, value = part.partition("-")
         found[SHORT_ENTITIES.get(short, short)] = value
     return found | {"suffix": parts[-1], "extension": f".{extension}", "datatype": path.parent.name}
+
+
+def is_group_file(path):
+    """Whether a file in a participant's folder was written by the group level, going by its name."""
+    entities = parse_name(path)
+    return entities.get("segmentation") == "group" or entities.get("model") in ("group", "groupmap")
 
 
 def bids_uri(path, datasets):

@@ -17,12 +17,20 @@ import numpy as np
 from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import read_json, write_atomically, write_json
 from mrspec_prep.bids.catalogue import column_entries, map_entry, references_of
-from mrspec_prep.bids.derivative_dataset import bids_uri, output_path, parse_name, pybids_config, start_dataset
+from mrspec_prep.bids.derivative_dataset import (
+    bids_uri,
+    is_group_file,
+    output_path,
+    parse_name,
+    pybids_config,
+    start_dataset,
+)
 
 __all__ = [
     "MapFile",
     "bids_uri",
     "encodings_table",
+    "is_group_file",
     "output_path",
     "parse_name",
     "pybids_config",
@@ -83,7 +91,7 @@ def write_map(path, values, roi, like, *, key, metadata):
         stand for voxels without a value: stored as 0 and counted in the sidecar.
     roi : (x, y, z) bool array
         Voxels outside hold 0, except in maps whose entry says ``masked = false``.
-    like : path
+    like : path or nibabel image
         Input image whose affine and header the map takes.
     key : str
         Entry of ``data/maps.toml``.
@@ -103,7 +111,7 @@ def write_map(path, values, roi, like, *, key, metadata):
     """
     path, roi = Path(path), np.asarray(roi, dtype=bool)
     entry = map_entry(key)
-    source = nib.load(like)
+    source = nib.load(like) if isinstance(like, (str, Path)) else like
     if source.shape[:3] != roi.shape:
         raise ValueError(f"{path.name}: the region has the shape {roi.shape}, its input {like} has {source.shape[:3]}")
     volume, n_missing = _fill(path, values, roi, entry)

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.derivatives import is_group_file
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"
@@ -18,13 +19,21 @@ class WorkDirError(RuntimeError):
     """The work directory cannot be used; the message says why and what to do."""
 
 
-def claim_work_dir(work_dir, subjects, clean=False):
-    """Make a work directory and hold the participants' parts of it until the process ends.
+def claim_work_dir(work_dir, names, clean=False):
+    """Make a work directory and hold the parts of it that are named until the process ends.
+
+    Parameters
+    ----------
+    work_dir : Path
+    names : sequence of str
+        ``sub-<label>`` for participants, ``group`` for the group level.
+    clean : bool
+        Empty it first.
 
     Raises
     ------
     WorkDirError
-        Another running process works on one of the participants there, or ``clean`` was
+        Another running process works on one of them there, or ``clean`` was
         asked for a folder that is no work directory of ours or that another process uses.
 
     """
@@ -36,13 +45,16 @@ def claim_work_dir(work_dir, subjects, clean=False):
         raise WorkDirError(
             f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir"
         ) from error
-    for subject in subjects:
-        lock = FileLock(locks / f"sub-{subject}.lock")
+    mine = {Path(lock.lock_file) for lock in LOCKS}
+    for name in names:
+        lock = FileLock(locks / f"{name}.lock")
+        if Path(lock.lock_file) in mine:
+            continue
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise WorkDirError(
-                f"another mrspec_prep is working on sub-{subject} in {work_dir}. "
+                f"another mrspec_prep is working on {name} in {work_dir}. "
                 "Remedy: wait for it, or give another --work-dir"
             ) from None
         LOCKS.append(lock)
@@ -62,9 +74,9 @@ def claim_work_dir(work_dir, subjects, clean=False):
 
 
 def _refuse_others(locks):
-    """Raise WorkDirError where another process works on any participant there."""
+    """Raise WorkDirError where another process works on anything there."""
     mine = {Path(lock.lock_file) for lock in LOCKS}
-    for path in sorted(locks.glob("sub-*.lock")):
+    for path in sorted(locks.glob("*.lock")):
         if path in mine:
             continue
         try:
@@ -131,7 +143,7 @@ def mark_finished(out_dir, subject, key):
     files = sorted(
         str(p.relative_to(out_dir))
         for p in folder.rglob("*")
-        if p.is_file() and "log" not in p.relative_to(folder).parts
+        if p.is_file() and "log" not in p.relative_to(folder).parts and not is_group_file(p)
     )
     write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
 

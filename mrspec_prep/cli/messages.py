@@ -41,7 +41,14 @@ def start_logging(out_dir, run_id, verbose=0):
 
 
 def summarise(plans, refused, failures, out_dir):
-    """Say what was done and what was not; the last line agrees with the exit code."""
+    """Say what was done and what was not; the last line agrees with the exit code.
+
+    Returns
+    -------
+    list of str
+        Labels of the participants that failed or were refused.
+
+    """
     for failure in failures:
         cause = failure.cause.removeprefix("InputError: ") if failure.is_input_error else failure.cause
         LOGGER.error("sub-%s failed in step %s: %s", failure.subject, failure.step, cause)
@@ -58,3 +65,4 @@ def summarise(plans, refused, failures, out_dir):
         LOGGER.error("FAILED: %s (%d participant(s) done)", ", ".join(f"sub-{s}" for s in failed), n_done)
     else:
         LOGGER.info("Finished without errors: %d participant(s)", len(plans))
+    return failed

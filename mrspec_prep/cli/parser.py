@@ -105,7 +105,7 @@ def _add_selection(group):
     )  # fmt: skip
     group.add_argument(
         "-d", "--derivatives", nargs="+", type=_derivative, action="extend", metavar="NAME=PATH", default=[],
-        help="datasets with masks of these data",
+        help="datasets with masks of these data; for the group level, results of other sites",
     )  # fmt: skip
     group.add_argument(
         "--skip-bids-validation", "--skip_bids_validation", action="store_true",

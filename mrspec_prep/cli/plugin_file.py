@@ -35,3 +35,19 @@ def read_plugin(path):
     if not isinstance(settings, dict):
         raise InputError("plugin_args must be settings by name", file=path, value=settings, remedy=EXAMPLES)
     return content["plugin"], settings
+
+
+def plugin_of(path, resources):
+    """Nipype plugin and its settings: those of ``--use-plugin``, or MultiProc with what the job was given.
+
+    Parameters
+    ----------
+    path : Path or None
+    resources : Resources
+
+    """
+    multiproc = {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb}
+    if path:
+        plugin, plugin_args = read_plugin(path)
+        return plugin, (multiproc | plugin_args if plugin == "MultiProc" else plugin_args)
+    return ("Linear", {}) if resources.nprocs == 1 else ("MultiProc", multiproc)

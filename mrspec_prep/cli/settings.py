@@ -12,6 +12,7 @@ from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
 
 #: coarse settings of ``--sloppy``; what the user sets by name wins
 SLOPPY = ("inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50")
+SLOPPY += ("group.n_clusters=[2, 4]", "group.n_starts=4", "group.max_steps=50")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,7 @@ import numpy as np
 from mrspec_prep.bids.compressed import read_compressed, read_header, read_protocol
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.spectra.compression.truncation import rebuild_kernel
-from mrspec_prep.spectra.group.fit import GroupResult
-from mrspec_prep.spectra.group.members import Member, Protocol
-
-FIT = "fit/"  # what names of arrays of the chosen fit begin with
+from mrspec_prep.spectra.group import Member, Protocol
 
 
 def read_plan(path):
@@ -62,13 +59,22 @@ def protocol_of(path, like=None):
     return Protocol(rebuild_kernel(kernel, stored.projection, stored.singular_values), len(stored.encodings))
 
 
-def save_result(result, prefix=FIT):
-    """Arrays of a frozen result by name, for ``np.savez``; what is None is left out."""
-    return {f"{prefix}{name}": np.asarray(value) for name, value in vars(result).items() if value is not None}
+def save_result(result):
+    """Arrays of a result of the maths by name, for ``np.savez``; what is None is left out."""
+    return {name: np.asarray(value) for name, value in vars(result).items() if value is not None}
 
 
-def load_result(arrays):
-    """GroupResult of the arrays of ``save_result``."""
-    fields = {name.removeprefix(FIT): arrays[name] for name in arrays if name.startswith(FIT)}
-    plain = {name: value.item() if value.ndim == 0 else value for name, value in fields.items()}
-    return GroupResult(**{name: plain.get(name) for name in GroupResult.__dataclass_fields__})
+def load_result(path, kind):
+    """Result of the maths from the file of its arrays.
+
+    Parameters
+    ----------
+    path : path
+        An npz of ``save_result``.
+    kind : type
+        ``GroupResult`` or ``GroupMapResult``.
+
+    """
+    with np.load(path) as arrays:
+        plain = {name: arrays[name].item() if arrays[name].ndim == 0 else arrays[name] for name in arrays.files}
+    return kind(**{name: plain.get(name) for name in kind.__dataclass_fields__})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.catalogue import load_catalogue
-from mrspec_prep.bids.derivatives import MapFile, parse_name, read_map, read_table
+from mrspec_prep.bids.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)
@@ -133,7 +133,7 @@ def collect_series(out_dir, subject):
     folder = Path(out_dir) / f"sub-{subject}"
     files = [path for kind in ("dwi", "anat") for path in folder.glob(f"**/{kind}/sub-{subject}_*")]
     for path in sorted(files):
-        if path.name.startswith(".") or path.suffix == ".json":
+        if path.name.startswith(".") or path.suffix == ".json" or is_group_file(path):
             continue
         entities = parse_name(path)
         key = (entities.get("session"), entities["datatype"], *(entities.get(name) for name in NAME_ENTITIES))

@@ -56,7 +56,7 @@ def test_a_participant_begun_again_is_unfinished_but_its_files_stay_known(tmp_pa
 
 
 def hold(work_dir, claimed, release):
-    claim_work_dir(work_dir, ["01"])
+    claim_work_dir(work_dir, ["sub-01"])
     claimed.set()
     release.wait(30)
 
@@ -68,11 +68,11 @@ def test_two_runs_never_work_on_one_participant_in_one_place(tmp_path):
     other.start()
     assert claimed.wait(30)
     with pytest.raises(WorkDirError, match="another mrspec_prep is working on sub-01"):
-        claim_work_dir(tmp_path / "work", ["01"])
-    claim_work_dir(tmp_path / "work", ["02"])
+        claim_work_dir(tmp_path / "work", ["sub-01"])
+    claim_work_dir(tmp_path / "work", ["sub-02"])
     (tmp_path / "work" / "theirs").mkdir()
     with pytest.raises(WorkDirError, match="cannot be emptied now"):
-        claim_work_dir(tmp_path / "work", ["06"], clean=True)
+        claim_work_dir(tmp_path / "work", ["sub-06"], clean=True)
     assert (tmp_path / "work" / "theirs").is_dir()
     release.set()
     other.join(30)
@@ -81,17 +81,17 @@ def test_two_runs_never_work_on_one_participant_in_one_place(tmp_path):
 def test_only_our_own_work_directory_is_emptied(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(WorkDirError, match="not made by mrspec_prep"):
-        claim_work_dir(tmp_path, ["03"], clean=True)
+        claim_work_dir(tmp_path, ["sub-03"], clean=True)
     assert (tmp_path / "precious.txt").is_file()
-    ours = claim_work_dir(tmp_path / "ours", ["04"])
+    ours = claim_work_dir(tmp_path / "ours", ["sub-04"])
     (ours / "old").mkdir()
-    claim_work_dir(ours, ["05"], clean=True)
+    claim_work_dir(ours, ["sub-05"], clean=True)
     assert not (ours / "old").exists()
 
 
 def test_a_folder_that_held_something_else_is_used_but_never_emptied(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    claim_work_dir(tmp_path, ["07"])
+    claim_work_dir(tmp_path, ["sub-07"])
     with pytest.raises(WorkDirError, match="not made by mrspec_prep"):
-        claim_work_dir(tmp_path, ["08"], clean=True)
+        claim_work_dir(tmp_path, ["sub-08"], clean=True)
     assert (tmp_path / "precious.txt").is_file()

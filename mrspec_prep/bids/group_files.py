@@ -1,0 +1,88 @@
+"""Files of the group level: their names, the table of participants, and maps in a participant's own folder."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from mrspec_prep.bids.derivatives import output_path, write_table
+from mrspec_prep.bids.nifti import GRID_TOLERANCE
+
+#: columns of ``group_participants.tsv`` that are ours; those of ``participants.tsv`` stand behind
+OWN_COLUMNS = (
+    "participant_id", "session", "series", "site", "protocol", "included", "cause", "n_voxels", "sigma", "gain",
+    "unexplained", "main_cluster",
+)  # fmt: skip
+
+
+def group_file(out_dir, kind, extension=".tsv", desc=None):
+    """Where a file of the whole group belongs: ``group_[desc-<desc>_]<kind><extension>``."""
+    return Path(out_dir) / f"group_{f'desc-{desc}_' if desc else ''}{kind}{extension}"
+
+
+def write_group_participants(out_dir, rows, people, metadata):
+    """Write ``group_participants.tsv`` and its sidecar.
+
+    Parameters
+    ----------
+    out_dir : path
+    rows : sequence of dict
+        One per series. Keys of ``OWN_COLUMNS``; ``proportions`` and ``weights`` are sequences of numbers, one per
+        cluster and component. What is absent is ``n/a``.
+    people : sequence of dict
+        For each row what ``participants.tsv`` says of the participant, by column.
+    metadata : dict
+        For the sidecar.
+
+    Returns
+    -------
+    Path
+
+    """
+    columns = {name: [row.get(name) for row in rows] for name in OWN_COLUMNS}
+    if all(value is None for value in columns["unexplained"]):
+        columns.pop("unexplained")  # known where spectra were given
+    described = {}
+    for key, name, what in (("proportions", "proportion", "cluster"), ("weights", "weight", "component")):
+        for k in range(max((len(row.get(key, ())) for row in rows), default=0)):
+            column = f"{name}_{k + 1}"
+            columns[column] = [row[key][k] if len(row.get(key, ())) else None for row in rows]
+            described[column] = {
+                "LongName": f"{name.capitalize()} of {what} {k + 1}",
+                "Description": "Share of the voxels, by their responsibilities"
+                if name == "proportion"
+                else "Mean over the voxels",
+            }
+    for name in dict.fromkeys(column for person in people for column in person):
+        if name in ("participant_id", "site"):
+            continue
+        ours = f"{name}_participants" if name in columns else name
+        columns[ours] = [person.get(name) for person in people]
+        described[ours] = {"Description": f"Column {name} of participants.tsv"}
+    return write_table(group_file(out_dir, "participants"), columns, described | dict(metadata))
+
+
+def region_image(record, header):
+    """Image whose geometry a participant's maps take: the mask of its run, or one made from the affine.
+
+    Parameters
+    ----------
+    record : dict
+        ``root`` of the dataset that the series is of, its ``entities`` and ``datatype``.
+    header : CompressedHeader
+
+    Returns
+    -------
+    image : nibabel image
+    sources : list of Path
+        The mask, where it is there and on the grid of the compressed signals.
+
+    """
+    mask = output_path(
+        record["root"], record["entities"], datatype=record["datatype"], suffix="mask", extension=".nii.gz", desc="roi"
+    )
+    if mask.is_file():
+        image = nib.load(mask)
+        if image.shape == header.shape and np.abs(image.affine - header.affine).max() <= GRID_TOLERANCE:
+            return image, [mask]
+    return nib.Nifti1Image(np.zeros(header.shape, np.uint8), header.affine), []
