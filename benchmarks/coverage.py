@@ -9,6 +9,7 @@ Tissues of two compartments, drawn once, not on grid points, are scanned again a
 - ``covers mean``: share of the intervals that hold the mean estimate of repeated scans, which they are meant for
   (in brackets: the tissue with the lowest share);
 - ``covers truth``: share that holds the truth;
+- lines ``visible``: fractions in which every component counts by its signal at the shortest TE and lowest b;
 - ``bounds`` and ``each``: share of the assumption-free bounds that hold the truth, for all regions at once
   (``uncertainty.simultaneous``) and region by region, with their mean width; the first line gives the share of scans
   in which all regions were held at once.
@@ -20,7 +21,7 @@ import time
 import numpy as np
 
 from benchmarks.protocols import inversion_spin_echo, multi_echo, placenta
-from mrspec_prep.physics import Grid, add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
+from mrspec_prep.physics import Encodings, Grid, add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import (
     default_regions,
     estimate_noise,
@@ -29,6 +30,7 @@ from mrspec_prep.spectra import (
     mean_parameters,
     reduce_kernel,
 )
+from mrspec_prep.spectra.regions.integration import FULLY_RECOVERED, integrate_visible
 from mrspec_prep.spectra.uncertainty.bootstrap import bootstrap
 from mrspec_prep.spectra.uncertainty.bounds import bound_fractions
 from mrspec_prep.spectra.uncertainty.main_peaks import main_peaks
@@ -73,6 +75,12 @@ class Simulation:
         scale = REFERENCE_SIGNAL / np.abs(clean[:, self.encodings.reference()]).mean(axis=1)
         self.amplitudes, self.clean = shares * scale[:, None], clean * scale[:, None]
         self.noise_std = REFERENCE_SIGNAL / self.snr
+        lowest = {name: getattr(self.encodings, name) for name in ("bvalue", "echo_time")}
+        lowest = {name: [values.min()] for name, values in lowest.items() if values is not None}
+        recovered = {} if self.encodings.inversion_time is None else {"inversion_time": [FULLY_RECOVERED]}
+        self._first = Encodings(**lowest, **recovered)
+        seen = kernel_matrix(self.kernel_name, self.encodings.from_first_echo(), self.grid)
+        self.kernels = {"region": self.kernel, "visible": reduce_kernel(seen)}
 
     def truth(self):
         """{quantity: (n_tissues,)} of the tissues themselves."""
@@ -82,10 +90,14 @@ class Simulation:
     def _truth_of(self, tissue):
         places = {axis: values[tissue] for axis, values in self.positions.items()}
         shares = self.amplitudes[tissue] / self.amplitudes[tissue].sum()
+        seen = (
+            simulate_signals(self.kernel_name, self._first, {a: v[:, None] for a, v in places.items()})[:, 0] * shares
+        )
         found = {}
         for name, box in self.regions.items():
             inside = np.all([(places[a] >= low) & (places[a] < high) for a, (low, high) in box.items()], axis=0)
             found[f"region {name}"] = float(shares[inside].sum())
+            found[f"visible {name}"] = float(seen[inside].sum() / seen.sum())
         own_grid = Grid(**{axis: np.sort(values) for axis, values in places.items()})
         bins = own_grid.bins()
         spectrum = np.zeros(own_grid.n_bins)
@@ -102,8 +114,10 @@ class Simulation:
     def read(self, fit):
         """{quantity: (n_spectra,)} of spectra."""
         fractions = integrate_regions(fit, self.grid, self.regions)
+        visible = integrate_visible(fit, self.grid, self.regions, self.kernel_name, self.encodings)
         return (
             {f"region {name}": values for name, values in fractions.items()}
+            | {f"visible {name}": values for name, values in visible.items()}
             | mean_parameters(fit, self.grid, self.kernel_name, self.encodings)
             | {f"peak {axis}": values for axis, values in main_peaks(fit, self.grid).items()}
         )
@@ -124,23 +138,26 @@ def measure(name, n_tissues, n_scans, n_resamples, alpha, seed):
     fit = fit_nnls(signals, kernel, alpha)
     start = time.process_time()
     kind = "residual" if len(simulation.encodings) >= 30 else "parametric"
-    limits = {f"region {region}": (0.0, 1.0) for region in regions}
+    limits = {f"{kind} {region}": (0.0, 1.0) for region in regions for kind in simulation.kernels}
     found = bootstrap(
         signals, kernel, fit, simulation.read, n_resamples=n_resamples, kind=kind, noise_std=noise.noise_std,
         limits=limits, seed=seed,
     )  # fmt: skip
     boot_cost, start = time.process_time() - start, time.process_time()
     freedom = float(np.median(noise.degrees_of_freedom))
-    bounds = [
-        bound_fractions(
-            signals, kernel, noise.noise_std, simulation.grid, regions, degrees_of_freedom=freedom, joint=joint
-        )
-        for joint in (True, False)
-    ]
-    bound_cost = (time.process_time() - start) / 2
+    bounds = {
+        kind: [
+            bound_fractions(
+                signals, own, noise.noise_std, simulation.grid, regions, degrees_of_freedom=freedom, joint=joint
+            )
+            for joint in (True, False)
+        ]
+        for kind, own in simulation.kernels.items()
+    }
+    bound_cost = (time.process_time() - start) / 4
     many = simulation.read(fit_nnls(simulation.scans(MANY_SCANS), kernel, alpha))
     truth = {key: np.repeat(values, n_scans) for key, values in simulation.truth().items()}
-    held = [covers(b.low[r], b.high[r], truth[f"region {r}"]) for b in bounds[:1] for r in regions]
+    held = [covers(b.low[r], b.high[r], truth[f"region {r}"]) for b in bounds["region"][:1] for r in regions]
     lines = [
         f"{name}: {n_tissues} tissues x {n_scans} scans, {n_resamples} resamples ({kind}), alpha {alpha:g}, "
         f"noise {simulation.noise_method}; all regions held at once: {np.all(held, axis=0).mean():.3f}; "
@@ -158,8 +175,8 @@ def measure(name, n_tissues, n_scans, n_resamples, alpha, seed):
         bias = np.mean(np.abs(mean - truth[key])[varies] / std[varies])
         line = f"{key:24}{bias:9.2f}{np.mean(found.std[key][varies] / std[varies]):10.2f}"
         line += f"{on_mean.mean():11.3f} ({worst:.2f}){on_truth.mean():12.3f}"
-        for bound in bounds if key.startswith("region ") else ():
-            region = key.removeprefix("region ")
+        kind, _, region = key.partition(" ")
+        for bound in bounds.get(kind, ()):
             low, high = bound.low[region], bound.high[region]
             line += f"{covers(low, high, truth[key]).mean():10.3f} ({np.mean(high - low):.2f})"
         lines.append(line)

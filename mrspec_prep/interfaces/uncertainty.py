@@ -20,11 +20,14 @@ from mrspec_prep.interfaces.base import (
 from mrspec_prep.interfaces.derivatives import ANAT_MAPS, SaveDerivatives, SaveInputSpec
 from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.options import UncertaintyOptions
+from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.spectra import default_regions, integrate_regions, mean_parameters, reduce_kernel
+from mrspec_prep.spectra.regions.integration import integrate_visible
 from mrspec_prep.spectra.uncertainty.bootstrap import bootstrap
 from mrspec_prep.spectra.uncertainty.bounds import bound_fractions
 from mrspec_prep.spectra.uncertainty.main_peaks import main_peaks
 
+FRACTIONS = {"fraction": "fraction inside the region {}", "visible": "visible fraction inside the region {}"}
 MANY_VOLUMES = 30  # from here on a voxel's own residuals are a fair sample of its noise
 
 
@@ -109,26 +112,36 @@ class EstimateUncertainty(SimpleInterface):
         notes |= {"Resamples": settings.bootstrap, "Resampling": kind, "ResamplesNotConverged": failed}
 
     def _bounds(self, problem, settings, maps, notes):
-        degrees = json.loads(Path(self.inputs.noise_notes).read_text()).get("degrees_of_freedom")
-        degrees = np.inf if degrees is None else float(degrees)
-        found = bound_fractions(
-            problem["signals"],
-            problem["kernel"],
-            problem["noise"],
-            problem["grid"],
-            problem["regions"],
-            level=settings.level,
-            degrees_of_freedom=degrees,
-            joint=settings.simultaneous,
-        )
-        maps |= {f"min:region-{key}": value for key, value in found.low.items()}
-        maps |= {f"max:region-{key}": value for key, value in found.high.items()}
+        found = self._bounds_of("region", problem, problem["kernel"], settings, maps)
         notes |= {
             "Simultaneous": settings.simultaneous,
             "ComparedNumbers": found.n_numbers,
             "VoxelsComparedInFull": int((found.compared_in_full & found.possible).sum()),
             "VoxelsWithoutBounds": int((~found.possible).sum()),
         }
+        name, grid, encodings = problem["name"], problem["grid"], problem["series"].encodings
+        result = from_arrays(dict(np.load(self.inputs.spectra)))
+        estimates = integrate_visible(result, grid, problem["regions"], name, encodings)
+        maps |= {f"value:visible-{key}": value for key, value in estimates.items()}
+        kernel = kernel_matrix(name, encodings.from_first_echo(), grid)
+        self._bounds_of("visible", problem, kernel, settings, maps)
+
+    def _bounds_of(self, kind, problem, kernel, settings, maps):
+        """Bounds of one kind of fraction, as maps."""
+        degrees = json.loads(Path(self.inputs.noise_notes).read_text()).get("degrees_of_freedom")
+        found = bound_fractions(
+            problem["signals"],
+            kernel,
+            problem["noise"],
+            problem["grid"],
+            problem["regions"],
+            level=settings.level,
+            degrees_of_freedom=np.inf if degrees is None else float(degrees),
+            joint=settings.simultaneous,
+        )
+        maps |= {f"min:{kind}-{key}": value for key, value in found.low.items()}
+        maps |= {f"max:{kind}-{key}": value for key, value in found.high.items()}
+        return found
 
 
 class _SaveUncertaintyInputSpec(SaveInputSpec):
@@ -147,13 +160,14 @@ class SaveUncertainty(SaveDerivatives):
         notes = json.loads(Path(self.inputs.notes).read_text())
         for name, values in np.load(self.inputs.maps).items():
             kind, quantity = name.split(":")
-            region = quantity.removeprefix("region-") if quantity.startswith("region-") else None
-            key = "fraction" if region else quantity
+            key, _, region = quantity.partition("-")
+            key = "fraction" if key == "region" else key
+            param = f"visible{region}" if key == "visible" else region or quantity
             about = notes | {"Kernel": kernel} | ({"Region": region} if region else {})
             desc = "nnls"
             if kind != "value":
                 entry = uncertainty_entry(kind)
-                what = f"fraction inside the region {region}" if region else map_entry(key)["title"]
+                what = FRACTIONS[key].format(region) if region else map_entry(key)["title"]
                 about |= {
                     "Description": entry["description"].format(what=what, level=notes["Level"]),
                     "EstimationAlgorithm": entry["algorithm"],
@@ -162,5 +176,5 @@ class SaveUncertainty(SaveDerivatives):
             if self.series.datatype == "anat" and quantity in ANAT_MAPS:
                 self._map(values, key, ANAT_MAPS[quantity], desc=desc, metadata=about)
             else:
-                self._map(values, key, model=kernel, param=region or quantity, desc=desc, metadata=about)
+                self._map(values, key, model=kernel, param=param, desc=desc, metadata=about)
         return self._end(runtime)

@@ -1,6 +1,6 @@
 """The acquisition as a table: one row per volume (an *encoding*)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -88,6 +88,15 @@ class Encodings:
         """Encodings of a subset or reordering of the volumes (any numpy index)."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return Encodings(**{name: None if values is None else values[index] for name, values in given.items()})
+
+    def from_first_echo(self):
+        """The same volumes with TE counted from the shortest one and b from the lowest.
+
+        A spectrum over the kernel of these holds what is left of each component at the shortest TE and lowest b:
+        the signal it gives there, instead of its spins. For decays exp(-TE/T2) and exp(-b D), not for kurtosis.
+        """
+        offsets = {name: getattr(self, name) for name in ("bvalue", "echo_time")}
+        return replace(self, **{name: values - values.min() for name, values in offsets.items() if values is not None})
 
     def varying(self, rtol=1e-3):
         """Names among bvalue, echo_time, inversion_time that take more than one value."""

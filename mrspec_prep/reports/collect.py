@@ -31,6 +31,7 @@ class SeriesResults:
     noise: MapFile | None = None
     fractions: dict = field(default_factory=dict)  #: region -> MapFile
     parameters: dict = field(default_factory=dict)  #: key of maps.toml -> MapFile
+    visible: dict = field(default_factory=dict)  #: ``visible<region>`` -> MapFile
     uncertainty: dict = field(default_factory=dict)  #: std, low, high, min, max -> region or key -> MapFile
     labels: MapFile | None = None
     responsibilities: MapFile | None = None
@@ -211,7 +212,7 @@ def _take_map(series, found, entities):
         data = found.data[..., None] if found.data.ndim == 3 else found.data
         series.responsibilities = MapFile(data, found.affine, found.metadata, found.key)
     elif desc in UNCERTAINTIES:
-        name = entities.get("param") if found.key == "fraction" else found.key
+        name = entities.get("param") if found.key in ("fraction", "visible") else found.key
         series.uncertainty.setdefault(desc.removeprefix("nnls"), {})[name] = found
     elif found.key == "mixture":
         series.mixture_residual = found
@@ -219,6 +220,8 @@ def _take_map(series, found, entities):
         series.components[entities.get("param") or found.metadata.get("Component", "component")] = found
     elif found.key == "fraction":
         series.fractions[entities.get("param") or found.metadata.get("Region", "region")] = found
+    elif found.key == "visible":
+        series.visible[entities.get("param")] = found
     elif found.key in load_catalogue()["maps"] and desc == "nnls":
         series.parameters[found.key] = found
 

@@ -101,6 +101,8 @@ def _statements(series, words):
         yield words["bias"]
     if "min" in series.uncertainty:
         yield words["simultaneous" if about.get("Simultaneous") else "each"].format(level=level)
+        if series.visible:
+            yield words["visible"]
         full = about.get("VoxelsComparedInFull") or 0
         if full > 0.1 * series.n_voxels:
             yield words["in_full"].format(share=percent(full / series.n_voxels))
@@ -112,12 +114,12 @@ def _statements(series, words):
 def _table(series, roi):
     """Medians over the region: estimate, standard deviation, interval, bounds."""
     uncertainty = series.uncertainty
-    estimates = series.fractions | series.parameters
+    estimates = series.fractions | series.visible | series.parameters
     known = {name for parts in uncertainty.values() for name in parts}
     names = [name for name in estimates if name in known]
     rows = []
     for name in names:
-        region = name in series.fractions
+        region = name in series.fractions or name in series.visible
         unit = "" if region else map_entry(name)["unit"]
         title = name if region else map_entry(name)["title"]
         row = [f"{title} [{unit}]" if unit else title]

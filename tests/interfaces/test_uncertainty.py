@@ -72,6 +72,16 @@ def test_ranges_surround_the_estimates_and_bounds_are_wider(saved):
         assert (found["std"] > 0).all()
 
 
+def test_visible_fractions_have_an_estimate_and_bounds(saved):
+    folder, roi, _ = saved
+    regions = ("slowlong", "freelong", "fastlong", "slowshort", "freeshort", "fastshort")
+    maps = {r: read_map(folder / f"{MODEL}visible{r}_desc-nnls_dwimap.nii.gz") for r in regions}
+    assert np.allclose(sum(found.data[roi] for found in maps.values()), 1, atol=1e-6)
+    low, high = (read_map(folder / f"{MODEL}visibleslowlong_desc-nnls{end}_dwimap.nii.gz") for end in ("min", "max"))
+    assert (low.data[roi] <= high.data[roi]).all()
+    assert low.key == "visible" and "visible fraction inside the region slowlong" in low.metadata["Description"]
+
+
 def test_parameters_and_the_main_peak_have_their_maps_with_units(saved):
     folder, roi, maps = saved
     for key in ("t2star", "diffusivity", "s0", "peakt2star", "peakdiffusivity"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,13 @@ def test_possible_kernels_are_those_whose_axes_vary():
     assert set(possible_kernels(Encodings(inversion_time=[50, 500, 3000]))) == {"t1"}
     assert possible_kernels(Encodings(echo_time=80.0)) == ()
     assert possible_kernels(PROTOCOL)[0] == "t1-t2-adc"
+
+
+@pytest.mark.parametrize("name", [n for n in KERNELS if n != "adc-kurtosis"])
+def test_counting_from_the_first_echo_divides_by_what_it_sees(name):
+    later = replace(PROTOCOL, echo_time=PROTOCOL.echo_time + 7.0, bvalue=PROTOCOL.bvalue + 5.0)
+    parameters = parameters_of(name, 4)
+    first = {"bvalue": [later.bvalue.min()], "echo_time": [later.echo_time.min()], "inversion_time": [1e12]}
+    seen = signal(name, Encodings(**first), **parameters)
+    from_first = signal(name, later.from_first_echo(), **parameters)
+    np.testing.assert_allclose(from_first * seen, signal(name, later, **parameters), rtol=1e-11, atol=1e-15)

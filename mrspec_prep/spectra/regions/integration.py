@@ -26,6 +26,7 @@ SOURCES = {
 }
 RESOLVING_VALUES = 3  # distinct encodings from which an axis holds structure, not only a mean
 T1_CANDIDATES = 400
+FULLY_RECOVERED = 1e12  # ms
 
 
 def distinct_values(encodings, axis):
@@ -109,6 +110,36 @@ def integrate_regions(spectra, grid, regions):
     total = sums[:, -1]
     safe = np.where(total > 0, total, 1.0)
     return {name: np.clip(sums[:, i] / safe, 0.0, 1.0) for i, name in enumerate(regions)}
+
+
+def integrate_visible(spectra, grid, regions, kernel_name, encodings):
+    """Fraction of each region when every component counts by its signal at the shortest TE and lowest b.
+
+    Inversion recovery counts as complete. Components that have decayed before the first echo count for nothing, where
+    ``integrate_regions`` counts their spins.
+
+    Parameters
+    ----------
+    spectra : (n_voxels, n_bins) array or NNLSResult
+    grid : Grid
+    regions : dict of str to dict of str to (low, high)
+    kernel_name : str
+    encodings : Encodings
+
+    Returns
+    -------
+    dict of str to (n_voxels,) array
+        Between 0 and 1; 0 for an empty spectrum.
+
+    """
+    first = {name: getattr(encodings, name) for name in ("bvalue", "echo_time")}
+    first = {name: [values.min()] for name, values in first.items() if values is not None}
+    recovered = {} if encodings.inversion_time is None else {"inversion_time": [FULLY_RECOVERED]}
+    (visible,) = kernel_matrix(kernel_name, Encodings(**first, **recovered), grid)
+    weights = np.array([region_bins(grid, box) for box in regions.values()] + [np.ones(grid.n_bins)], dtype=float)
+    sums = apply_to_spectra(spectra, weights * visible)
+    total = np.where(sums[:, -1] > 0, sums[:, -1], 1.0)
+    return {name: np.clip(sums[:, i] / total, 0.0, 1.0) for i, name in enumerate(regions)}
 
 
 def apply_to_spectra(spectra, weights):

@@ -5,7 +5,7 @@ from scipy.stats import chi2
 
 from mrspec_prep.physics import Encodings, default_grid, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_nnls, integrate_regions, reduce_kernel
-from mrspec_prep.spectra.regions.integration import region_bins
+from mrspec_prep.spectra.regions.integration import integrate_visible, region_bins
 from mrspec_prep.spectra.uncertainty.bounds import bound_fractions, enclosed_bins, misfit_limit, touched_bins
 
 REGIONS = {"short": {"t2": (0.0, 40.0)}, "medium": {"t2": (40.0, 200.0)}, "long": {"t2": (200.0, np.inf)}}
@@ -171,3 +171,22 @@ def test_nonsense_is_refused(echoes):
         bound_fractions(clean, kernel, 0.0, grid, REGIONS)
     with pytest.raises(ValueError, match="without any bin"):
         bound_fractions(clean, kernel, NOISE, grid, {"nowhere": {"t2": (1e6, 2e6)}})
+
+
+def test_visible_fractions_are_bounded_more_narrowly_and_hold_the_truth(echoes):
+    kernel, grid, truth, clean = echoes
+    encodings = Encodings(echo_time=10.0 * np.arange(1, 25))
+    signals, box = noisy(clean), {"short": {"t2": (0.0, 20.0)}}
+    spins = bound_fractions(signals, kernel, NOISE, grid, box)
+    visible = bound_fractions(signals, kernel_matrix("t2", encodings.from_first_echo(), grid), NOISE, grid, box)
+    own = integrate_visible(truth, grid, box, "t2", encodings)["short"]
+    assert np.mean((visible.low["short"] <= own) & (own <= visible.high["short"])) >= 0.9
+    widths = [np.mean(found.high["short"] - found.low["short"]) for found in (spins, visible)]
+    assert widths[1] < 0.8 * widths[0]
+
+
+def test_visible_fractions_weigh_a_spectrum_by_its_first_echo():
+    encodings = Encodings(echo_time=[50.0, 100.0, 150.0])
+    grid = default_grid(("t2",), encodings, points=(2,), bounds={"t2": (50.0, 100.0)})
+    (share,) = integrate_visible(np.ones((1, 2)), grid, {"low": {"t2": (0, 60)}}, "t2", encodings)["low"]
+    assert np.isclose(share, np.exp(-1.0) / (np.exp(-1.0) + np.exp(-0.5)))
