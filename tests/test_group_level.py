@@ -111,6 +111,8 @@ def test_the_tissues_of_all_are_found_and_the_table_tells_their_shares(study, ca
     assert list(table["age"]) == [21, 22, 23, 24]
     assert table["included"].all()
     assert about["CompareColumn"] == "group"
+    assert (table["certainty"] > 0.95).all()
+    assert (np.abs(table["residual"] - 1) < 0.1).all()
     atlas = read_cluster_spectra(study.out / "group_desc-inspect_spectra.h5")
     first = int(atlas.spectra[0, 26] > atlas.spectra[1, 26])  # cluster of the first tissue
     for i, (subject, truth) in enumerate(study.labels.items()):

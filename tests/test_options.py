@@ -144,6 +144,7 @@ def test_noise_number(method):
         ("[group]\nn_cluster = 4", "unknown key group.n_cluster; did you mean n_clusters"),
         ("[group]\nn_clusters = [10, 2]", "group.n_clusters must be a number or"),
         ('[group]\ncriterion = "held-out"', "group.criterion must be one of bic, aic"),
+        ('[group]\nproportions = "own"', "group.proportions must be one of member, shared"),
         ("[group]\nsite_gains = 1", "group.site_gains must be true or false, got 1"),
         ("[group]\ncheckpoint_steps = 0", "group.checkpoint_steps must be a whole number >= 1"),
         ("[group]\ncompare = 3", "group.compare must be text, got 3"),

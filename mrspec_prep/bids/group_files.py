@@ -11,7 +11,7 @@ from mrspec_prep.bids.nifti import GRID_TOLERANCE
 #: columns of ``group_participants.tsv`` that are ours; those of ``participants.tsv`` stand behind
 OWN_COLUMNS = (
     "participant_id", "session", "series", "site", "protocol", "included", "cause", "n_voxels", "sigma", "gain",
-    "unexplained", "main_cluster",
+    "snr", "residual", "certainty", "unexplained", "main_cluster",
 )  # fmt: skip
 
 

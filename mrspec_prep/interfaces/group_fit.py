@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
@@ -18,7 +19,7 @@ from mrspec_prep.spectra.group import fit_group_map, select_group
 LOGGER = logging.getLogger("mrspec_prep")
 SECONDS_BETWEEN_WORDS = 15.0
 #: settings that decide the fit; the others decide what is made of it
-OF_THE_FIT = ("n_clusters", "criterion", "alpha", "scale", "site_gains", "n_starts", "max_steps")
+OF_THE_FIT = ("n_clusters", "criterion", "alpha", "scale", "proportions", "site_gains", "n_starts", "max_steps")
 OF_THE_COMPONENTS = ("n_components", "alpha", "scale", "site_gains")
 
 
@@ -71,6 +72,7 @@ class FitGroup(SimpleInterface):
                 alpha=settings.alpha,
                 criterion=settings.criterion,
                 scale=settings.scale,
+                proportions=settings.proportions,
                 site_gains=settings.site_gains,
                 seed=self.inputs.seed,
                 n_starts=settings.n_starts,
@@ -166,19 +168,14 @@ class Spoken:
             )
 
 
-class naming_members:  # noqa: N801 - reads as the context it is
-    """Turn ``member 3: ...`` of the maths into the file of that member."""
-
-    def __init__(self, plan):
-        self.paths = [record["path"] for record in plan["members"]]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        match = re.match(r"member (\d+):? (.*)", str(error)) if isinstance(error, ValueError) else None
-        if match and not isinstance(error, InputError):
-            raise InputError(
-                match[2], file=self.paths[int(match[1])], remedy="run this participant again, or leave it out"
-            ) from error
-        return False
+@contextmanager
+def naming_members(plan):
+    """Turn ``member 3: ...`` of the maths into an InputError that names the file of that member."""
+    try:
+        yield
+    except ValueError as error:
+        match = re.match(r"member (\d+):? (.*)", str(error))
+        if match is None:
+            raise
+        path = plan["members"][int(match[1])]["path"]
+        raise InputError(match[2], file=path, remedy="run this participant again, or leave it out") from error

@@ -13,6 +13,7 @@ from mrspec_prep.bids.spectra_files import read_cluster_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits, within_threads
 from mrspec_prep.interfaces.group_members import load_result, member_of, protocol_of
 from mrspec_prep.spectra.group import GroupMapResult, GroupResult, apply_atlas, responsibilities_of, weights_of
+from mrspec_prep.spectra.group.quality import member_quality
 
 
 class GroupSaveInputSpec(BaseInterfaceInputSpec):
@@ -96,7 +97,9 @@ class SaveGroupMaps(SimpleInterface):
         """Responsibilities under the fit of the group, facts for the table, further maps."""
         result = load_result(self.inputs.fit, GroupResult)
         found, _ = responsibilities_of(self.member, self.protocol, result, self.inputs.index)
-        return found, {"gain": float(result.gains[self.member.site])}, {}
+        spectra, gain = result.sizes[:, None] * result.spectra, result.unit_gains[self.member.site]
+        judged = member_quality(self.member, self.protocol, spectra, found, scale=result.scale, gain=gain)
+        return found, {"gain": float(result.gains[self.member.site])} | vars(judged), {}
 
     def _applied(self):
         """The same under spectra that are kept; the participant's own proportions are fitted."""
@@ -105,6 +108,10 @@ class SaveGroupMaps(SimpleInterface):
         threads = self.inputs.num_threads
         found = apply_atlas(self.member, self.protocol, atlas.spectra, scale=scale, n_threads=threads)
         facts = {"gain": found.gain if scale == "fixed" else None, "unexplained": float(found.unexplained.mean())}
+        judged = member_quality(
+            self.member, self.protocol, atlas.spectra, found.responsibilities, scale=scale, gain=found.gain
+        )
+        facts |= vars(judged)
         return found.responsibilities, facts, {"residual": found.residual}
 
     def _components(self):

@@ -21,6 +21,8 @@ class GroupOptions:
     criterion: str = "bic"  #: ``bic`` or ``aic``
     alpha: float = 0.01  #: Tikhonov weight of the cluster spectra, unitless
     scale: str = "profiled"  #: voxel scale: ``profiled`` (fitted), or ``fixed`` (signals already normalised)
+    #: ``member`` (proportions of its own for every series, around those of all) or ``shared`` (one set for all)
+    proportions: str = "member"
     site_gains: bool = True  #: one factor per site on all its signals, fitted
     n_starts: int = 20  #: short EM runs from which the best continues
     max_steps: int = 500  #: EM steps at most
@@ -37,6 +39,7 @@ class GroupOptions:
         check_choice("group", "criterion", self.criterion, ("bic", "aic"))
         check_number("group", "alpha", self.alpha, 0)
         check_choice("group", "scale", self.scale, ("profiled", "fixed"))
+        check_choice("group", "proportions", self.proportions, ("member", "shared"))
         if not isinstance(self.site_gains, bool):
             raise OptionsError(f"group.site_gains must be true or false, got {self.site_gains!r}")
         for key in ("n_starts", "max_steps", "checkpoint_steps"):
