@@ -12,7 +12,7 @@ ENV PATH=/opt/venv/bin:$PATH
 COPY . /src
 RUN python3 -m venv /opt/venv \
     && pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} \
-        -c /src/constraints.txt /src
+        -c /src/constraints.txt "/src[hpc]"
 
 # no home, no known user, no network and a read-only root must do: everything written by the way goes to /tmp
 ENV NO_ET=1 \

@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from mrspec_prep.cli.parser import build_parser
 from mrspec_prep.cli.plugin_file import read_plugin
 from mrspec_prep.workflows.execution import RESILIENT
 
@@ -140,3 +142,19 @@ def test_plugin_files_name_plugins_that_survive(path):
     plugin, settings = read_plugin(path)
     assert plugin in RESILIENT
     assert RESILIENT[plugin](plugin_args=settings)
+
+
+def test_the_babs_configuration_has_the_sections_of_babs_and_options_of_ours():
+    content = yaml.safe_load((HPC / "babs.yaml").read_text())
+    sections = {"input_datasets", "singularity_args", "bids_app_args", "zip_foldernames", "cluster_resources"}
+    assert sections | {"script_preamble", "job_compute_space"} <= set(content)
+    assert content["all_results_in_one_zip"] is True and list(content["zip_foldernames"]) == ["mrspec_prep"]
+    assert "--containall" in content["singularity_args"]
+    given = {name: str(value) for name, value in content["bids_app_args"].items() if not name.startswith("$")}
+    given["-w"] = given["-w"].replace("$BABS_TMPDIR", "/scratch")
+    words = [word for name, value in given.items() for word in (name, value)]
+    selection = content["bids_app_args"]["$SUBJECT_SELECTION_FLAG"]
+    args = build_parser().parse_args(["/in", "/out", "participant", *words, selection, "sub-01"])
+    assert args.participant_label == ["sub-01"]
+    assert args.mem_gb == pytest.approx(0.9 * 8)
+    assert args.nprocs == int(content["cluster_resources"]["number_of_cpus"])

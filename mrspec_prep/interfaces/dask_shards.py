@@ -20,10 +20,10 @@ from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.group import Statistics, member_statistics, prepare_member
 
 LOGGER = logging.getLogger("mrspec_prep")
-LOOK_SECONDS = 1.0  # between two looks whether the workers of an unfinished step live
+LOOK_SECONDS = 1.0  # between two looks for the first worker
 NEWCOMER_SECONDS = 5.0  # between two looks for workers that joined
 PATIENCE_SECONDS = 24 * 3600.0  # for the first worker: clusters have queues
-MOST_LOSSES = 10  # workers that may die in a row without a single share done
+GO_ON = "run the same command again; it goes on from the last checkpoint"
 SLACK = 1.25  # of the mean load that a worker keeps before members move to a new one
 
 _RESIDENT = {}  # on a worker: (group, member) -> PreparedMember
@@ -169,7 +169,7 @@ class DaskExecutor:
         self.n_voxels, self.n_ranks = (list(column) for column in zip(*sizes, strict=True))
         self._held = {}  # worker -> members it is to hold, in order
         self._known = {}  # worker -> members it has said it holds
-        self._losses, self._looked = 0, -math.inf
+        self._looked = -math.inf
         self._levels = None
 
     def levels(self):
@@ -200,23 +200,42 @@ class DaskExecutor:
         found = {}
         while len(found) < len(self.n_voxels):
             self._assign()
-            futures = {}
+            asked, futures = {}, {}
             for worker, members in self._held.items():
-                indices = tuple(index for index in members if index not in found)
-                if indices:
-                    share = self._share(worker, indices, states_for(indices))
-                    futures[worker] = (
-                        indices,
-                        self.client.submit(work_on, share, workers=[worker], pure=False, retries=0),
+                asked[worker] = tuple(index for index in members if index not in found)
+                if asked[worker]:
+                    share = self._share(worker, asked[worker], states_for(asked[worker]))
+                    futures[worker] = self.client.submit(
+                        work_on, share, workers=[worker], allow_other_workers=True, pure=False
                     )
-            for worker, indices, result in self._finished(futures):
-                self._losses = 0
+            for worker, result in self._gathered(futures).items():
                 if result is None:
                     self._known[worker].clear()
+                    self._looked = -math.inf
                     continue
-                self._known[worker].update(indices)
-                found.update(zip(indices, self._by_member(result, indices, numbers), strict=True))
+                self._known[worker].update(asked[worker])
+                found.update(zip(asked[worker], self._by_member(result, asked[worker], numbers), strict=True))
         return found
+
+    def _gathered(self, futures):
+        """Results by worker. The share of a worker that dies moves to another, which opens it or answers None."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            return self.client.gather(futures)
+        except KilledWorker as error:
+            raise RuntimeError(
+                "several dask workers died one after the other over the same participants, most often for lack of "
+                f"memory. Remedy: give workers more memory, then {GO_ON}"
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise self._no_scheduler(error) from error
+
+    def _no_scheduler(self, error):
+        return RuntimeError(
+            f"the dask scheduler does not answer any more ({type(error).__name__}). Remedy: start it and its workers, "
+            f"then {GO_ON}"
+        )
 
     def _share(self, worker, indices, states):
         opening = {i: self.plan["members"][i] for i in indices if i not in self._known[worker]}
@@ -236,49 +255,12 @@ class DaskExecutor:
             found.append(states)
         return found
 
-    def _finished(self, futures):
-        """Results as (worker, members, result) of the workers that lived to give one."""
-        from distributed import KilledWorker, wait
-
-        pending = {worker: future for worker, (_, future) in futures.items()}
-        while pending:
-            try:
-                wait(list(pending.values()), timeout=LOOK_SECONDS)
-                break
-            except TimeoutError:
-                for worker in set(pending) - set(self._alive()):
-                    self._lose(worker, pending.pop(worker))
-        for worker, future in list(pending.items()):
-            if future.status == "error" and not isinstance(future.exception(), KilledWorker):
-                future.result()  # raises what the worker raised
-            if future.status != "finished":
-                self._lose(worker, pending.pop(worker))
-        results = self.client.gather(pending)
-        return [(worker, futures[worker][0], result) for worker, result in results.items()]
-
-    def _lose(self, worker, future):
-        """A worker has died: forget what it held."""
-        future.cancel()
-        self._losses, self._looked = self._losses + 1, -math.inf
-        LOGGER.warning("group: the dask worker %s died; its members move to others", worker)
-        self._held.pop(worker, None)
-        self._known.pop(worker, None)
-        if self._losses > MOST_LOSSES:
-            raise RuntimeError(
-                f"{self._losses} dask workers died one after the other, none finished its share: most often for lack "
-                "of memory. Remedy: give workers more memory, then run the same command again; it goes on from the "
-                "last checkpoint"
-            )
-
     def _alive(self):
         """Addresses of the workers the scheduler knows."""
         try:
             return sorted(self.client.nthreads())
         except OSError as error:  # distributed's errors of communication are of this kind
-            raise RuntimeError(
-                f"the dask scheduler does not answer any more ({error}). Remedy: start it and its workers, then run "
-                "the same command again; it goes on from the last checkpoint"
-            ) from error
+            raise self._no_scheduler(error) from error
 
     def _assign(self):
         """Spread the members over the workers there are; each stays where it is unless that is gone or overloaded."""
@@ -288,6 +270,9 @@ class DaskExecutor:
         workers = self._alive() or self._wait_for_one()
         if workers == sorted(self._held):
             return
+        gone = len(set(self._held) - set(workers))
+        if gone:
+            LOGGER.warning("group: %d dask worker(s) died; their members move to others", gone)
         target = sum(self.n_voxels) / len(workers)
         held, load, homeless = {worker: [] for worker in workers}, dict.fromkeys(workers, 0), []
         where = {index: worker for worker, members in self._held.items() for index in members}

@@ -15,7 +15,7 @@ from mrspec_prep.spectra.group.fit import fit_group
 
 distributed = pytest.importorskip("distributed", reason="dask is optional; make test-hpc installs it")
 from mrspec_prep.interfaces.dask_cluster import dask_client  # noqa: E402
-from mrspec_prep.interfaces.dask_shards import MOST_LOSSES, DaskExecutor  # noqa: E402
+from mrspec_prep.interfaces.dask_shards import DaskExecutor  # noqa: E402
 
 # warnings of distributed's own, about ports and event loops, are not ours
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
@@ -111,15 +111,16 @@ def test_a_worker_that_dies_costs_its_share_of_a_step_and_nothing_else(plan, alo
     assert same_bytes(found, alone[0])
 
 
-def test_workers_that_always_die_end_the_fit_in_words(plan, monkeypatch):
-    with dask_client("local:1") as client:
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_share_that_kills_every_worker_ends_the_fit_in_words(plan, monkeypatch):
+    monkeypatch.setattr("mrspec_prep.interfaces.dask_shards.work_on", die)
+    kept = {"threads_per_worker": 1, "dashboard_address": ":0", "scheduler_kwargs": {"allowed_failures": 0}}
+    with distributed.LocalCluster(2, **kept) as cluster, distributed.Client(cluster) as client:
         one = executor(client, plan, "die")
-        one._losses = MOST_LOSSES
-        pid = next(iter(client.run(os.getpid).values()))
-        one._assign()
-        os.kill(pid, signal.SIGSTOP)  # it does not answer, then dies
-        client.loop.call_later(1.0, os.kill, pid, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"dask workers died.*give workers more memory"):
+        with pytest.raises(RuntimeError, match=r"dask workers died one after the other.*more memory"):
             one.levels()
 
 
