@@ -184,7 +184,11 @@ def sites_figure(sites, codes, measures, shares, colors):
         if expected is not None:
             axes.axvline(expected, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
         axes.set(ylim=(len(sites) - 0.5, -0.5), yticks=range(len(sites)), xlabel=label)
-        axes.margins(x=0.12)
+        low, high = np.nanmin(values), np.nanmax(values)
+        if expected is None:
+            axes.set_xlim(0, 1.08 * high)
+        else:  # no closer than a tenth: small differences should look small
+            axes.set_xlim(min(low, expected - 0.1) - 0.02, max(high, expected + 0.1) + 0.02)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.grid(True, axis="x")
         axes.set_yticklabels(sites if index == 0 else [])
