@@ -27,7 +27,7 @@ class GroupResult:
     spectra : (n_clusters, n_bins) array
         F_m. With ``scale="profiled"`` each sums to one, else in signal units at gain 1.
     cluster_probs : (n_clusters,) array
-        p_m, shared by all members.
+        p_m: shared by all members, or with ``proportions="member"`` the clusters' share of all voxels.
     member_probs : (n_members, n_clusters) array or None
         Each member's own, with ``proportions="member"`` and several members.
     proportions : (n_members, n_clusters) array
@@ -240,14 +240,15 @@ def _result(steps, one, expected, levels, n_data, scale):
     weights, _ = steps.cluster_sums(state.gains, site_totals)
     counts = np.array([sums.moments[0] for sums in members])
     totals = state.spectra.sum(axis=1)
-    order = np.lexsort((-totals, -state.probs))
+    probs = counts.sum(axis=0) / counts.sum() if len(state.proportions) else state.probs
+    order = np.lexsort((-totals, -probs))
     sizes = np.where(totals > 0, totals, 1.0) if scale == "profiled" else np.ones(len(totals))
     n_gains = steps.n_sites - 1 if steps.site_gains else 0
     n_parameters = len(totals) - 1.0 + _freedom(steps, state, weights) + n_gains
     n_parameters += len(state.proportions) * (len(totals) - 1.0)
     return GroupResult(
         spectra=(state.spectra / sizes[:, None])[order],
-        cluster_probs=state.probs[order],
+        cluster_probs=probs[order],
         member_probs=state.proportions[:, order] if len(state.proportions) else None,
         proportions=(counts / counts.sum(axis=1, keepdims=True))[:, order],
         gains=_signal_gains(steps, state, site_totals, levels),

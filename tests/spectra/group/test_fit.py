@@ -114,6 +114,9 @@ def test_proportions_of_a_member_without_a_tissue(one_protocol, protocols):
     assert sorted(order) == [0, 1, 2, 3]
     assert np.abs(fit.proportions - truth[:, order]).max() < 0.02
     assert np.abs(fit.member_probs - truth[:, order]).max() < 0.1
+    sizes = np.array([member.n_voxels for member in one_protocol.members])
+    assert np.allclose(fit.cluster_probs, sizes @ fit.proportions / sizes.sum())
+    assert (np.diff(fit.cluster_probs) <= 0).all()
 
 
 def test_the_number_of_clusters_is_chosen(one_protocol, protocols):
