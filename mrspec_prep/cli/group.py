@@ -103,7 +103,9 @@ def compute_group(args, settings, run_id, plan, resources):
     _save_run_file(log, plan, settings)
     forget_group(out_dir)
     configure_nipype(log, args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
-    workflow = init_group_wf(plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources)
+    workflow = init_group_wf(
+        plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, dask=args.dask
+    )
     if args.write_graph:
         workflow.write_graph(str(out_dir / "logs" / "graph_group.dot"), graph2use="colored", format="svg")
     progress = GroupProgress(len(plan.cohort.members))

@@ -151,6 +151,11 @@ def _add_machine(group):
         metavar="FILE",
         help="Nipype plugin settings (YAML)",
     )
+    group.add_argument(
+        "--dask",
+        metavar="ADDRESS_OR_YAML",
+        help="workers of the group's fit: address of a scheduler, a YAML that names a cluster, or local:N",
+    )
     group.add_argument("--resource-monitor", action="store_true", help="record the memory of every step")
     group.add_argument("--stop-on-first-crash", action="store_true", help="end at the first failure")
 

@@ -19,6 +19,7 @@ from mrspec_prep.cli.participants import run_participants
 from mrspec_prep.cli.places import check_output
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
+from mrspec_prep.interfaces.dask_cluster import check_dask
 from mrspec_prep.options import OptionsError
 from mrspec_prep.workflow_files import WorkflowNotFoundError
 
@@ -109,8 +110,17 @@ def _command(argv):
     return "mrspec_prep " + " ".join(sys.argv[1:] if argv is None else argv)
 
 
+def _check_dask(args):
+    if "group" not in args.analysis_level:
+        remedy = "add group to the levels, or leave --dask out"
+        raise InputError("--dask serves the group level", value=args.dask, remedy=remedy)
+    check_dask(args.dask)
+
+
 def _run(args, run_id):
     """The levels asked for, participants first; the group goes on without those that failed."""
+    if args.dask:
+        _check_dask(args)
     settings = run_settings(args)
     resources = find_resources(args.nprocs, args.omp_nthreads, args.mem_gb)
     code, failed = EXIT_OK, []

@@ -84,6 +84,31 @@ _WORDS = {str: "an import path, as dask_jobqueue.SLURMCluster", dict: "settings 
 
 
 @contextmanager
+def dask_executor(words, plan, members, scale, tag):
+    """Executor of a group's fit on the workers that ``--dask`` names; None, for threads of this process, where empty.
+
+    Parameters
+    ----------
+    words : str
+        As ``check_dask`` takes them, or empty.
+    plan : dict
+        Members' and protocols' files.
+    members : list of Member
+    scale : str
+    tag : str
+        Names the fit.
+
+    """
+    if not words:
+        yield None
+        return
+    from mrspec_prep.interfaces.dask_shards import DaskExecutor
+
+    with dask_client(words) as client:
+        yield DaskExecutor(client, plan, [member.signals.shape for member in members], scale, tag)
+
+
+@contextmanager
 def dask_client(words):
     """Client of the workers that ``--dask`` names; a cluster that was started here ends with the context.
 

@@ -55,6 +55,8 @@ class Share:
         Records of members the worker is not known to hold.
     protocols : dict of int to str
         Files that tell the protocols of those.
+    like : str
+        File whose grid is that of all.
     indices : tuple of int
         Members to pass over.
     states : bytes or None
@@ -67,6 +69,7 @@ class Share:
     scale: str
     opening: dict
     protocols: dict
+    like: str
     indices: tuple
     states: bytes | None
 
@@ -122,7 +125,7 @@ def _open(share, n_threads):
     """Open and check the members of a share that the worker does not hold."""
     for number, path in share.protocols.items():
         if (share.group, number) not in _PROTOCOLS:
-            _PROTOCOLS[share.group, number] = protocol_of(path)
+            _PROTOCOLS[share.group, number] = protocol_of(path, share.like)
     new = [index for index in share.opening if (share.group, index) not in _RESIDENT]
 
     def open_one(i, _):
@@ -238,10 +241,12 @@ class DaskExecutor:
         )
 
     def _share(self, worker, indices, states):
-        opening = {i: self.plan["members"][i] for i in indices if i not in self._known[worker]}
+        records = {i: self.plan["members"][i] for i in indices if i not in self._known[worker]}
+        opening = {i: {key: record[key] for key in ("path", "protocol", "site")} for i, record in records.items()}
         numbers = sorted({record["protocol"] for record in opening.values()})
         protocols = {number: str(self.plan["protocols"][number]) for number in numbers}
-        return Share(self.group, __version__, self.scale, opening, protocols, indices, states)
+        like = str(self.plan["protocols"][0])
+        return Share(self.group, __version__, self.scale, opening, protocols, like, indices, states)
 
     def _by_member(self, result, indices, numbers):
         if numbers is None:

@@ -12,6 +12,7 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.interfaces.base import File, SimpleInterface, save_arrays, traits, within_threads
 from mrspec_prep.interfaces.checkpoints import Checkpoints, checkpoint_tag
+from mrspec_prep.interfaces.dask_cluster import dask_executor
 from mrspec_prep.interfaces.group_members import member_of, protocol_of, read_plan, save_result
 from mrspec_prep.options import GroupOptions
 from mrspec_prep.spectra.group import fit_group_map, select_group
@@ -35,6 +36,7 @@ class FitGroupInputSpec(BaseInterfaceInputSpec):
 class _FitGroupInputSpec(FitGroupInputSpec):
     checkpoint_dir = traits.Str(mandatory=True, nohash=True, desc="folder of the checkpoints")
     checkpoint_steps = traits.Int(10, usedefault=True, nohash=True, desc="steps between two checkpoints")
+    dask = traits.Str("", usedefault=True, nohash=True, desc="workers, as --dask names them; changes no result")
 
 
 class _FitGroupOutputSpec(TraitedSpec):
@@ -52,11 +54,8 @@ class FitGroup(SimpleInterface):
         plan = read_plan(self.inputs.plan)
         settings = options_of(self.inputs.settings)
         members, protocols = group_of(plan)
-        checkpoints = Checkpoints(
-            self.inputs.checkpoint_dir,
-            checkpoint_tag(plan=plan, settings=self.inputs.settings, seed=self.inputs.seed, version=__version__),
-            self.inputs.checkpoint_steps,
-        )
+        tag = checkpoint_tag(plan=plan, settings=self.inputs.settings, seed=self.inputs.seed, version=__version__)
+        checkpoints = Checkpoints(self.inputs.checkpoint_dir, tag, self.inputs.checkpoint_steps)
         numbers = settings.candidates
         LOGGER.info(
             "group.fit: %s on %d voxels, %d thread(s)",
@@ -64,7 +63,8 @@ class FitGroup(SimpleInterface):
             sum(member.n_voxels for member in members),
             self.inputs.num_threads,
         )
-        with naming_members(plan), within_threads(self.inputs.num_threads):
+        workers = dask_executor(self.inputs.dask, plan, members, settings.scale, tag)
+        with naming_members(plan), within_threads(self.inputs.num_threads), workers as executor:
             selection = select_group(
                 members,
                 protocols,
@@ -77,6 +77,7 @@ class FitGroup(SimpleInterface):
                 seed=self.inputs.seed,
                 n_starts=settings.n_starts,
                 max_steps=settings.max_steps,
+                executor=executor,
                 on_step=Spoken(checkpoints),
                 resume=resumed(checkpoints),
             )

@@ -16,12 +16,13 @@ from mrspec_prep.interfaces.reportlets import GroupReport
 GROUP_WORKFLOW = "mrspec_prep_group_wf"
 
 
-def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources):
+def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
     """Wire the group level.
 
     Inputs
         plan : GroupPlan.
         resources : Resources; the fit has all processors, the maps ``omp_nthreads``.
+        dask : str or None; the workers of the fit of clusters, as ``--dask`` names them.
     Outputs
         Files of the group, maps in every participant's folder (the nodes whose names begin with ``save``), and
         ``group.html``. The fit runs in this process: it talks while it climbs, and its threads see all participants.
@@ -45,7 +46,7 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources):
     )
     report = pe.Node(GroupReport(out_dir=str(out_dir)), "report", mem_gb=1.0)
     workflow.connect([(rows, tables, [("out", "rows")]), (tables, report, [("out_files", "out_files")])])
-    fits = [] if frozen else _fit_nodes(plan, plan_file, work_dir, resources)
+    fits = [] if frozen else _fit_nodes(plan, plan_file, work_dir, resources, dask)
     for node, name in fits:
         workflow.connect(node, "fit", tables, name)
         if name == "fit":
@@ -58,13 +59,14 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources):
     return workflow
 
 
-def _fit_nodes(plan, plan_file, work_dir, resources):
+def _fit_nodes(plan, plan_file, work_dir, resources, dask):
     """Nodes of the joint fits, each with the name of the input that takes what it found."""
     settings = _plain(asdict(plan.options.group))
     common = {"plan": str(plan_file), "seed": plan.seed, "num_threads": resources.nprocs}
     checkpoints = {
         "checkpoint_dir": str(checkpoint_folder(work_dir)),
         "checkpoint_steps": settings["checkpoint_steps"],
+        "dask": dask or "",
     }
     fits = [("fit", FitGroup(settings={name: settings[name] for name in OF_THE_FIT}, **common, **checkpoints), "fit")]
     if settings["n_components"]:
