@@ -136,7 +136,7 @@ def starts_of(out_dir):
     return found
 
 
-def check(happened, second, out_dir, laptop_dir, n_participants):
+def check(happened, second, out_dir, laptop_dir, n_participants, group):
     """What must hold, as (name, whether it does)."""
     starts = starts_of(out_dir)
     once = ["start", "exit code 0"]
@@ -149,6 +149,9 @@ def check(happened, second, out_dir, laptop_dir, n_participants):
     ]  # fmt: skip
     yield "all others were started once", all(starts[name] == once for name in others)
     yield "only the killed one was submitted again", f"{n_participants - 1} of {n_participants}" in second
+    if group:
+        n_groups = len(list((out_dir / "logs" / "slurm").glob("*_group.out")))
+        yield "the group began once, after the last participant", n_groups == 1
     yield "no half-written file", not half_written(out_dir)
     ours, theirs = digests(out_dir), digests(laptop_dir)
     differing = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
@@ -183,7 +186,8 @@ def main():
             pass
     print(f"Slurm run: {time.monotonic() - began:.0f} s", flush=True)
     failed = []
-    for name, holds in check(happened, second, folder / "out", folder / "laptop", args.participants):
+    found = check(happened, second, folder / "out", folder / "laptop", args.participants, not args.no_group)
+    for name, holds in found:
         print(f"{'ok    ' if holds else 'FAILED'} {name}", flush=True)
         failed += [name] * (not holds)
     sys.exit(1 if failed else 0)
