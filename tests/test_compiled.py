@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from mrspec_prep.spectra import compiled as module
+from mrspec_prep import compiled as module
 
 
 def test_blocks_cover_every_item_once_in_order_for_any_number_of_threads():
