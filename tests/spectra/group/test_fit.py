@@ -98,10 +98,10 @@ def test_a_fit_resumed_after_any_pass_ends_in_the_same_bytes(two_sites, protocol
     def note(climbs):
         written.append([{name: np.array(array) for name, array in values.items()} for values in climbs])
 
-    whole = fit_group(two_sites.members, protocols, 5, proportions="member", max_steps=12, on_step=note)
+    whole = fit_group(two_sites.members, protocols, 5, proportions="member", max_steps=8, on_step=note)
     assert len(written) > 2
-    for climbs in written[:: max(1, len(written) // 3)]:
-        resumed = fit_group(two_sites.members, protocols, 5, proportions="member", max_steps=12, resume=climbs)
+    for climbs in written[1 :: max(1, len(written) // 2)]:
+        resumed = fit_group(two_sites.members, protocols, 5, proportions="member", max_steps=8, resume=climbs)
         assert resumed.spectra.tobytes() == whole.spectra.tobytes()
         assert resumed.trace.tobytes() == whole.trace.tobytes()
         assert resumed.stability == whole.stability
