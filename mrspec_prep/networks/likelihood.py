@@ -118,6 +118,76 @@ def rician_block(predicted, signals, noise_std, n_averages, bend, bessel, moment
         cost[n] = total + 0.5 * np.log(product)
 
 
+@compiled
+def gaussian_costs(predicted, signals, noise_std, n_averages, cost):
+    """Minus log-likelihood of many predictions (n, s, e) of each voxel; see ``costs``."""
+    for n in range(predicted.shape[0]):
+        for s in range(predicted.shape[1]):
+            total = 0.0
+            for e in range(predicted.shape[2]):
+                total += n_averages[e] * (signals[n, e] - predicted[n, s, e]) ** 2
+            cost[n, s] = 0.5 * total / noise_std[n] ** 2
+
+
+@compiled
+def rician_costs(predicted, signals, noise_std, n_averages, bend, bessel, moments, far, cost):
+    """Minus log-likelihood of many predictions (n, s, e) of each voxel; see ``costs``."""
+    n_bessel, n_moments = bessel.shape[0], moments.shape[0]
+    per_unit = n_moments / far
+    for n in range(predicted.shape[0]):
+        scale = 1.0 / noise_std[n]
+        for s in range(predicted.shape[1]):
+            total, product = 0.0, 1.0
+            for e in range(predicted.shape[2]):
+                t = min(abs(predicted[n, s, e]) * scale, 1e8)
+                y = max(signals[n, e], 0.0) * scale
+                k = n_averages[e]
+                if k == 1.0:
+                    z = t * y
+                    at = z / (z + 1.0) * n_bessel
+                    total += 0.5 * (y - t) ** 2 - _piece(bessel, at, min(int(at), n_bessel - 1), 0)
+                    product *= 1.0 + z / bend
+                else:
+                    if t < far:
+                        place = t * per_unit
+                        index = min(int(place), n_moments - 1)
+                        mean, variance = _piece(moments, place, index, 0), _piece(moments, place, index, 4)
+                    else:
+                        mean, variance = t + 0.5 / t, 1.0 - 0.5 / t**2
+                    total += 0.5 * k * (y - mean) ** 2 / variance
+                    product *= variance
+                if product > 1e100 or product < 1e-100:
+                    total += 0.5 * np.log(product)
+                    product = 1.0
+            cost[n, s] = total + 0.5 * np.log(product)
+
+
+def costs(problem, predicted, rows):
+    """Minus log-likelihood of several predictions of each voxel, up to a constant of the voxel.
+
+    Parameters
+    ----------
+    problem : Problem
+    predicted : (n, n_samples, n_encodings) array
+        [signal units].
+    rows : slice
+        The n voxels.
+
+    Returns
+    -------
+    (n, n_samples) array
+        [nats].
+
+    """
+    cost = np.empty(predicted.shape[:2])
+    given = np.ascontiguousarray(predicted), problem.signals[rows], problem.noise_std[rows], problem.n_averages
+    if problem.distribution == "gaussian":
+        gaussian_costs(*given, cost)
+    else:
+        rician_costs(*given, knee(1), bessel_table(1), moment_table(), FAR, cost)
+    return cost
+
+
 def evaluate(problem, predicted, voxels=None):
     """Minus log-likelihood of predicted signals, up to a constant of the voxel.
 

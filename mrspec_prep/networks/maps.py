@@ -13,8 +13,10 @@ from mrspec_prep.physics.models import model_named, prepare
 #: called as function(problem, seed=, device=, settings=, on_step=) and answering a ``MapsResult``
 METHODS = {
     "lsq": "least_squares:fit_least_squares",
+    "lsq-gmm": "mixture_prior:fit_mixture_prior",
+    "learned-prior": "learned_prior:fit_learned_prior",
 }
-MAGNITUDE_METHODS = ()  # methods whose likelihood is Rician unless told otherwise
+MAGNITUDE_METHODS = ("learned-prior",)  # methods whose likelihood is Rician unless told otherwise
 
 
 @dataclass(frozen=True, eq=False)

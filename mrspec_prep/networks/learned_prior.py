@@ -1,0 +1,166 @@
+"""Posterior means under a mixture prior learned from the scan itself with the exact likelihood.
+
+Empirical Bayes: the mixture over tissue parameters maximises the likelihood of all voxels' signals, by EM
+over importance samples; then each voxel is its posterior mean under that mixture. It starts from extreme
+deconvolution (``mixture_prior``), whose Gaussian errors also tell where to sample.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrspec_prep.compiled import for_blocks
+from mrspec_prep.networks.importance import VOXELS, Sampler, mirror, summarise, weigh_block
+from mrspec_prep.networks.least_squares import LeastSquares, least_squares, valid_voxels
+from mrspec_prep.networks.maps import MapsResult
+from mrspec_prep.networks.mixture_prior import (
+    MixtureSettings,
+    deconvolve,
+    learning_voxels,
+    least_covariance,
+    log_penalty,
+    maximised,
+    settings_of,
+    with_direction,
+)
+from mrspec_prep.networks.problem import Problem
+
+
+@dataclass(frozen=True)
+class LearnedPriorSettings:
+    """Settings of the learned prior.
+
+    Attributes
+    ----------
+    n_components : int
+        Gaussians of the prior; more than there are tissues, since tissue need not be Gaussian.
+    n_learning : int
+        At most this many voxels, drawn at random, teach the prior.
+    n_draws : int
+        Importance samples per voxel while learning.
+    n_rounds : int
+        Times that samples are drawn anew from the prior learned so far.
+    max_steps : int
+        EM steps per round.
+    tolerance : float
+        Gain of log evidence per voxel below which a round ends [nats].
+    n_final_draws : int
+        Importance samples per voxel of the maps.
+
+    """
+
+    n_components: int = 8
+    n_learning: int = 5000
+    n_draws: int = 64
+    n_rounds: int = 4
+    max_steps: int = 30
+    tolerance: float = 1e-5
+    n_final_draws: int = 512
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def part_of(problem, fit, rows):
+    """Problem and fit of some voxels."""
+    part = Problem(
+        problem.model,
+        problem.signals[rows],
+        problem.encodings,
+        problem.n_averages,
+        problem.noise_std[rows],
+        problem.distribution,
+    )
+    return part, LeastSquares(*(values[rows] for values in vars(fit).values()))
+
+
+def draw_all(sampler, mixture):
+    """Draws (n_voxels, n_draws, d) and log ratios (n_voxels, n_draws) of every voxel."""
+    n, d = sampler.errors.best.shape
+    draws, log_ratio = np.empty((n, sampler.n_draws, d)), np.empty((n, sampler.n_draws))
+
+    def block(start, stop):
+        draws[start:stop], _, log_ratio[start:stop] = sampler.draw(mixture, slice(start, stop))
+
+    for_blocks(n, VOXELS, block)
+    return draws, log_ratio
+
+
+def em_step(draws, log_ratio, mixture, least):
+    """One step over fixed draws: a better mixture, and the penalised log evidence of the given one."""
+    factors, constants = mixture.factors()
+    k, d = mixture.means.shape
+
+    def block(start, stop):
+        weights, probs = np.empty((stop - start, draws.shape[1])), np.empty((stop - start, k))
+        sums = np.zeros((k, d)), np.zeros((k, d, d))
+        given = draws[start:stop], log_ratio[start:stop], mixture.means, factors, constants
+        evidence = weigh_block(*given, weights, probs, *sums)
+        return evidence, probs.sum(axis=0), *sums
+
+    parts = for_blocks(len(draws), VOXELS, block)
+    evidence, counts, firsts, seconds = (sum(part) for part in zip(*parts, strict=True))
+    return maximised(counts, firsts, mirror(seconds), least), evidence + log_penalty(mixture, least)
+
+
+def learn_prior(problem, fit, settings, seed=0, on_step=None):
+    """Mixture over the coordinates of tissue that makes all signals most likely.
+
+    Parameters
+    ----------
+    problem : Problem
+    fit : LeastSquares
+    settings : LearnedPriorSettings
+    seed : int
+    on_step : callable, optional
+        ``on_step(round, n_rounds)``.
+
+    Returns
+    -------
+    mixture : Mixture
+    history : dict of str to list
+        ``log_evidence`` per voxel before each step [nats], up to a constant.
+
+    """
+    rng = np.random.default_rng(seed)
+    rows = learning_voxels(problem.n_voxels, settings.n_learning, rng)
+    part, part_fit = part_of(problem, fit, rows)
+    sampler = Sampler(part, part_fit, settings.n_draws, seed)
+    least = least_covariance(sampler.errors)
+    mixture, _ = deconvolve(sampler.errors, settings.n_components, rng, MixtureSettings(max_steps=50))
+    history = []
+    for number in range(settings.n_rounds):
+        draws, log_ratio = draw_all(sampler, mixture)
+        trace = []
+        for _ in range(settings.max_steps):
+            better, evidence = em_step(draws, log_ratio, mixture, least)
+            trace.append(evidence / len(rows))
+            if len(trace) > 1 and trace[-1] - trace[-2] < settings.tolerance:
+                break
+            mixture = better
+        history += trace
+        if on_step is not None:
+            on_step(number + 1, settings.n_rounds)
+    return mixture, {"log_evidence": history}
+
+
+def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None):
+    """Return the method ``learned-prior``: posterior means under a prior learned from the scan (``fit_maps``)."""
+    settings = settings_of(LearnedPriorSettings, settings)
+    fit = least_squares(problem)
+    mixture, history = learn_prior(problem, fit, settings, seed)
+    found = summarise(Sampler(problem, fit, settings.n_final_draws, seed), mixture, on_step)
+    values, std = with_direction(problem, fit, found.mean, found.std)
+    return MapsResult(
+        problem.named(values),
+        problem.named(std),
+        fit.converged,
+        valid_voxels(problem, values),
+        problem.noise_std,
+        cluster_probs=found.cluster_probs,
+        history=history,
+        seed=seed,
+        settings=dict(vars(settings)),
+    )
