@@ -175,8 +175,11 @@ def test_spectra_that_are_kept_stay_as_they_are(study, tmp_path, capsys):
     assert study.run() == 0
     atlas = tmp_path / "atlas" / "group_desc-inspect_spectra.h5"
     atlas.parent.mkdir()
-    for extension in (".h5", ".json"):
-        shutil.copy(study.out / f"group_desc-inspect_spectra{extension}", atlas.with_suffix(extension))
+    template = study.out / "tpl-group/tpl-group_model-adct2star_desc-inspect_spectra"
+    for extension in (".h5", ".json", ".tsv"):
+        group = study.out / f"group_desc-inspect_spectra{extension}"
+        assert template.with_suffix(extension).read_bytes() == group.read_bytes()
+        shutil.copy(template.with_suffix(extension), atlas.with_suffix(extension))
     fitted = study.results()
     assert study.run("--set", f"group.frozen={atlas}") == 0
     np.testing.assert_array_equal(

@@ -26,6 +26,7 @@ BIDSIGNORE = (
     "group_*",
 )
 SHORT_ENTITIES = {
+    "tpl": "template",
     "sub": "subject",
     "ses": "session",
     "acq": "acquisition",
@@ -58,7 +59,8 @@ Spectra in HDF5
 `*_desc-nnls_spectra.h5` holds coefficients of each voxel of the region (`dual`, each column with the bits that matter,
 so that it compresses well) and one `basis` for all: the spectrum is max(dual @ basis, 0) / alpha, on the grid whose
 axes are in the group `axes` (bins in C order).
-`*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves.
+`*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves; `tpl-group/` those of the whole group under
+the name of a template, the same files as `group_desc-inspect_spectra.*`.
 `*_desc-compressed_spectra.h5` holds what the group level reads: signals of the region, S @ projection[projection_row]
 (single precision, signal units), the noise sigma, the energy `outside` that this leaves out, the region as packed bits
 of its bounding box, and the encodings (b in s/mm2, times in ms).

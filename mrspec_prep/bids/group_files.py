@@ -20,6 +20,12 @@ def group_file(out_dir, kind, extension=".tsv", desc=None):
     return Path(out_dir) / f"group_{f'desc-{desc}_' if desc else ''}{kind}{extension}"
 
 
+def template_file(out_dir, kernel):
+    """Where the group's spectra belong as a template: ``tpl-group/tpl-group_model-<kernel>_desc-inspect_spectra``."""
+    naming = {"template": "group", "model": kernel, "desc": "inspect", "suffix": "spectra", "extension": ".h5"}
+    return output_path(out_dir, {}, datatype=None, **naming)
+
+
 def write_group_participants(out_dir, rows, people, metadata):
     """Write ``group_participants.tsv`` and its sidecar.
 

@@ -38,8 +38,8 @@ def mark_group(out_dir, key, written):
 def remove_stale_group(out_dir, written):
     """Remove files of the group level that the run just ended did not write.
 
-    Their names are the group level's own (``seg-group``, ``model-groupmap``, ``group_desc-``), so that those of a run
-    that was killed, which nobody recorded, are found too.
+    Their names are the group level's own (``seg-group``, ``model-groupmap``, ``group_desc-``, ``tpl-group_``), so that
+    those of a run that was killed, which nobody recorded, are found too.
 
     Returns
     -------
@@ -49,7 +49,9 @@ def remove_stale_group(out_dir, written):
     """
     out_dir, written = Path(out_dir), {Path(path) for path in written}
     ours = [path for path in out_dir.glob("sub-*/**/*") if path.is_file() and is_group_file(path)]
-    ours += [path for path in out_dir.glob("group_desc-*") if path.is_file()]
+    ours += [
+        path for kind in ("group_desc-*", "tpl-group/tpl-group_*") for path in out_dir.glob(kind) if path.is_file()
+    ]
     stale = sorted(path for path in ours if path not in written)
     for path in stale:
         path.unlink(missing_ok=True)

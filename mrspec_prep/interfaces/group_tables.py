@@ -8,7 +8,7 @@ from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.compressed import read_header, read_protocol
 from mrspec_prep.bids.derivatives import bids_uri, read_json, write_table
-from mrspec_prep.bids.group_files import group_file, write_group_participants
+from mrspec_prep.bids.group_files import group_file, template_file, write_group_participants
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, write_cluster_spectra, write_component_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
 from mrspec_prep.interfaces.group_comparison import write_comparison
@@ -48,7 +48,7 @@ class SaveGroup(SimpleInterface):
             "OptionsHash": self.inputs.options_hash,
             "Seed": self.inputs.seed,
         }
-        written = [self._given()] if self.result is None else [self._fitted(), self._selection()]
+        written = self._given() if self.result is None else [*self._fitted(), self._selection()]
         written += [self._components()] if self.inputs.map_fit else []
         written += [self._participants(), write_comparison(self.inputs.out_dir)]
         self._results["out_files"] = [str(path) for path in written]
@@ -137,9 +137,12 @@ class SaveGroup(SimpleInterface):
         )
 
     def _spectra(self, spectra, weights, metadata):
-        path = group_file(self.inputs.out_dir, "spectra", ".h5", desc="inspect")
+        """Write the same spectra as the group's and as those of a template; where they are."""
+        out_dir, kernel = self.inputs.out_dir, self.plan["kernel"]
+        paths = [group_file(out_dir, "spectra", ".h5", desc="inspect"), template_file(out_dir, kernel)]
         peaks = [find_peaks(spectrum, self.grid) for spectrum in spectra]
-        return write_cluster_spectra(path, spectra, self.grid, weights=weights, peaks=peaks, metadata=metadata)
+        about = {"weights": weights, "peaks": peaks, "metadata": metadata}
+        return [write_cluster_spectra(path, spectra, self.grid, **about) for path in paths]
 
     def _selection(self):
         table = dict(np.load(self.inputs.selection))

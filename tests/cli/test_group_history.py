@@ -7,12 +7,13 @@ SPECTRA = "group_desc-inspect_spectra.h5"
 MAP = "sub-01/dwi/sub-01_seg-group_dseg.nii.gz"
 OTHERS = "sub-02/ses-1/dwi/sub-02_ses-1_seg-group_dseg.nii.gz"
 WEIGHTS = "sub-01/dwi/sub-01_model-groupmap_param-component1_dwimap.nii.gz"
+TEMPLATE, OTHER_TEMPLATE = (f"tpl-group/tpl-group_model-{kernel}_desc-inspect_spectra.h5" for kernel in ("adc", "t1"))
 PARTICIPANTS = ("sub-01/dwi/sub-01_seg-inspect_dseg.nii.gz", "sub-01/dwi/sub-01_model-adc_desc-inspect_spectra.h5")
 
 
 @pytest.fixture
 def out(tmp_path):
-    for name in (TABLE, SPECTRA, MAP, OTHERS, WEIGHTS, *PARTICIPANTS, "group.html"):
+    for name in (TABLE, SPECTRA, TEMPLATE, OTHER_TEMPLATE, MAP, OTHERS, WEIGHTS, *PARTICIPANTS, "group.html"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -33,8 +34,10 @@ def test_a_finished_group_is_known_by_its_key_until_a_file_is_missing_or_it_is_b
 
 
 def test_maps_of_others_go_with_their_folders_and_results_of_participants_stay(out):
-    removed = remove_stale_group(out, [out / TABLE, out / SPECTRA, out / MAP])
-    assert removed == [WEIGHTS, OTHERS]
+    kept = [TABLE, SPECTRA, TEMPLATE, MAP]
+    assert remove_stale_group(out, [out / name for name in kept]) == [WEIGHTS, OTHERS, OTHER_TEMPLATE]
     assert not (out / "sub-02").exists()
-    assert all((out / name).is_file() for name in (TABLE, SPECTRA, MAP, *PARTICIPANTS))
-    assert remove_stale_group(out, [out / TABLE, out / SPECTRA, out / MAP]) == []
+    assert all((out / name).is_file() for name in (*kept, *PARTICIPANTS))
+    assert remove_stale_group(out, [out / name for name in kept]) == []
+    assert remove_stale_group(out, [out / TABLE, out / SPECTRA, out / MAP]) == [TEMPLATE]
+    assert not (out / "tpl-group").exists()
