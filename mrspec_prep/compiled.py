@@ -10,14 +10,20 @@ from threadpoolctl import ThreadpoolController
 
 #: sums may be reordered by the compiler (vector registers), never by the number of threads
 REORDERED_SUMS = {"reassoc", "contract", "nsz", "arcp"}
+#: a callee is part of its caller's code: called by its name, it could be either of two copies that sum in another
+#: order, the one compiled in this process or the one in the cache, and results would differ in their last bits
+SETTINGS = {"nogil": True, "fastmath": REORDERED_SUMS, "forceinline": True}
 
 
 def compiled(function):
-    """Compile to machine code that releases the GIL; cached on disk where a cache folder can be written."""
+    """Compile to machine code that releases the GIL; cached on disk where a cache folder can be written.
+
+    The code, and with it every bit of a result, does not depend on what the process compiled before.
+    """
     try:
-        return numba.njit(function, cache=True, nogil=True, fastmath=REORDERED_SUMS)
+        return numba.njit(function, cache=True, **SETTINGS)
     except RuntimeError:  # numba: "no locator available", no folder is writable
-        return numba.njit(function, nogil=True, fastmath=REORDERED_SUMS)
+        return numba.njit(function, **SETTINGS)
 
 
 _threads = ContextVar("threads", default=None)

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 
 import numba
@@ -52,3 +55,26 @@ def test_blas_is_single_threaded_inside_the_context():
     with module.single_threaded_blas():
         np.ones((4, 4)) @ np.ones((4, 4))
         assert {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"} == {1}
+
+
+HASH_OF_STARTS = """
+import hashlib
+import numpy as np
+from mrspec_prep.spectra.voxelwise.gram import gram_start_block
+rng = np.random.default_rng(0)
+columns, signals, duals = np.abs(rng.normal(size=(90, 20))), rng.random((40, 20)), np.zeros((40, 20))
+gram_start_block(columns @ columns.T, columns, 20, signals, 0.01, 1e-9, 5000, duals)
+print(hashlib.sha256(duals.tobytes()).hexdigest())
+"""
+
+
+def test_code_just_compiled_and_code_from_the_cache_give_the_same_bytes(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", HASH_OF_STARTS], env=environment, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    ]
+    assert list(tmp_path.rglob("*.nbc"))
+    assert runs[0].stdout == runs[1].stdout
