@@ -21,6 +21,7 @@ from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import checkpoints, reportlets
 from mrspec_prep.physics import kernel_matrix
+from mrspec_prep.workflows.group import parts_of
 from tests.bids.compressed_files import ABOUT, damage, small_protocol
 
 BOUNDS = {"diffusivity": [0.1, 40.0], "t2star": [10.0, 800.0]}
@@ -319,3 +320,10 @@ def test_sigkill_of_the_group_and_the_same_command_again(study):
     again = study.results()
     assert all(again[name] == killed[name] for name in ours)
     assert not list(study.out.rglob("*.partial*"))
+
+
+@pytest.mark.parametrize(("n_series", "nprocs", "n_nodes"), [(1, 4, 1), (12, 2, 12), (1000, 16, 143), (5000, 4, 313)])
+def test_nodes_map_every_series_once_and_are_few(n_series, nprocs, n_nodes):
+    parts = parts_of(n_series, nprocs)
+    assert [index for part in parts for index in range(n_series)[part]] == list(range(n_series))
+    assert len(parts) == n_nodes

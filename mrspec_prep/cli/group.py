@@ -132,10 +132,10 @@ def compute_group(args, settings, run_id, plan, resources):
 
 
 class GroupProgress:
-    """Says which step started or ended; of the participants' maps, every tenth of them."""
+    """Says which step started or ended; of the participants' maps, about every tenth of them."""
 
-    def __init__(self, n_maps):
-        self.n_maps, self.n_done, self.started = n_maps, 0, set()
+    def __init__(self, n_series):
+        self.n_series, self.n_done, self.n_said, self.started = n_series, 0, 0, set()
 
     def __call__(self, node, status):
         """Take a status of Nipype: start, end or exception; a step left out ends without having started."""
@@ -148,9 +148,10 @@ class GroupProgress:
         quiet = status != "exception" and (is_map or node.run_without_submitting)
         LOGGER.log(logging.DEBUG if quiet else logging.INFO, "group.%s: %s", node.name, words.get(status, status))
         if is_map and status == "end":
-            self.n_done += 1
-            if self.n_done == self.n_maps or self.n_done % max(self.n_maps // 10, 1) == 0:
-                LOGGER.info("group: maps of %d of %d series written", self.n_done, self.n_maps)
+            self.n_done += len(node.inputs.records)
+            if self.n_done == self.n_series or self.n_done - self.n_said >= self.n_series / 10:
+                self.n_said = self.n_done
+                LOGGER.info("group: maps of %d of %d series written", self.n_done, self.n_series)
 
 
 def _say_who(plan):

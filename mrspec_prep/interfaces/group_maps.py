@@ -1,13 +1,12 @@
-"""Maps that a group fit gives one participant: a node per series."""
+"""Maps that a group fit gives every participant: a node for a few series."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 
 from mrspec_prep.bids.derivative_dataset import linked_datasets
-from mrspec_prep.bids.derivatives import bids_uri, output_path, write_map
+from mrspec_prep.bids.derivatives import bids_uri, output_path, write_json, write_map
 from mrspec_prep.bids.group_files import group_file, region_image
 from mrspec_prep.bids.spectra_files import read_cluster_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits, within_threads
@@ -30,19 +29,19 @@ class GroupSaveInputSpec(BaseInterfaceInputSpec):
 
 
 class _MapsInputSpec(GroupSaveInputSpec):
-    record = traits.Dict(mandatory=True, desc="the series: path, participant, entities, site, protocol")
-    index = traits.Int(mandatory=True, desc="of the series in the group")
+    records = traits.List(traits.Dict(), mandatory=True, desc="series: path, entities, site, protocol of each")
+    first = traits.Int(mandatory=True, desc="index in the group of the first of them")
     grid_like = File(exists=True, mandatory=True, desc="compressed signals whose grid is that of all (h5)")
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads; changes no result")
 
 
 class _MapsOutputSpec(TraitedSpec):
     out_files = traits.List(File(exists=True), desc="derivatives written")
-    row = File(exists=True, desc="what the table of participants says of the series (JSON)")
+    rows = File(exists=True, desc="what the table of participants says of each series (JSON)")
 
 
 class SaveGroupMaps(SimpleInterface):
-    """Clusters and responsibilities of one series under the group's spectra.
+    """Clusters and responsibilities of a few series under the group's spectra.
 
     Saves whenever the group runs: the work directory cannot know whether what it wrote is still there.
     """
@@ -52,9 +51,15 @@ class SaveGroupMaps(SimpleInterface):
     _always_run = True
 
     def _run_interface(self, runtime):
-        record = self.inputs.record
-        path = Path(record["path"])
         self.roots, self.written = roots_of(self.inputs), []
+        rows = [self._series(self.inputs.first + i, record) for i, record in enumerate(self.inputs.records)]
+        self._results["rows"] = str(write_json(Path(runtime.cwd) / "rows.json", rows))
+        self._results["out_files"] = self.written
+        return runtime
+
+    def _series(self, index, record):
+        """Write the maps of one series; returns its row of the table."""
+        self.index, self.record, path = index, record, Path(record["path"])
         self.member, compressed = member_of(record, path)
         self.protocol = protocol_of(path, self.inputs.grid_like)
         self.roi, (self.like, mask) = compressed.roi, region_image(record, compressed.header)
@@ -88,15 +93,12 @@ class SaveGroupMaps(SimpleInterface):
         }
         if self.inputs.map_fit:
             row["weights"] = self._components()
-        (Path(runtime.cwd) / "row.json").write_text(json.dumps(row), encoding="utf-8")
-        self._results["row"] = str(Path(runtime.cwd) / "row.json")
-        self._results["out_files"] = self.written
-        return runtime
+        return row
 
     def _fitted(self):
         """Responsibilities under the fit of the group, facts for the table, further maps."""
         result = load_result(self.inputs.fit, GroupResult)
-        found, _ = responsibilities_of(self.member, self.protocol, result, self.inputs.index)
+        found, _ = responsibilities_of(self.member, self.protocol, result, self.index)
         spectra, gain = result.sizes[:, None] * result.spectra, result.unit_gains[self.member.site]
         judged = member_quality(self.member, self.protocol, spectra, found, scale=result.scale, gain=gain)
         return found, {"gain": float(result.gains[self.member.site])} | vars(judged), {}
@@ -132,8 +134,8 @@ class SaveGroupMaps(SimpleInterface):
     def _map(self, values, key, suffix, metadata=None, **entities):
         path = output_path(
             self.inputs.out_dir,
-            self.inputs.record["entities"],
-            datatype=self.inputs.record["datatype"],
+            self.record["entities"],
+            datatype=self.record["datatype"],
             suffix=suffix,
             extension=".nii.gz",
             **entities,

@@ -22,7 +22,7 @@ class _GroupInputSpec(GroupSaveInputSpec):
     plan = File(exists=True, mandatory=True, desc="members, those left out, protocols and sites (JSON)")
     people = File(exists=True, mandatory=True, desc="what participants.tsv says of them, those left out (JSON)")
     selection = File(exists=True, desc="table over the number of clusters (npz); absent where spectra were given")
-    rows = traits.List(File(exists=True), mandatory=True, desc="one per member, in their order (JSON)")
+    rows = traits.List(File(exists=True), mandatory=True, desc="lists of rows, one per member, in their order (JSON)")
     workflow_name = traits.Str(mandatory=True, desc="name of the workflow file")
 
 
@@ -39,7 +39,7 @@ class SaveGroup(SimpleInterface):
 
     def _run_interface(self, runtime):
         self.plan = read_plan(self.inputs.plan)
-        self.rows = [read_json(path) for path in self.inputs.rows]
+        self.rows = [row for path in self.inputs.rows for row in read_json(path)]
         self.result = load_result(self.inputs.fit, GroupResult) if self.inputs.fit else None
         self.grid = read_header(self.plan["protocols"][0]).grid
         roots = roots_of(self.inputs)

@@ -14,6 +14,7 @@ from mrspec_prep.interfaces.group_tables import SaveGroup
 from mrspec_prep.interfaces.reportlets import GroupReport
 
 GROUP_WORKFLOW = "mrspec_prep_group_wf"
+MOST_PER_NODE = 16  # series that one node maps
 
 
 def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
@@ -39,7 +40,8 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
         "options_hash": plan.options.group_hash(),
         "seed": plan.seed,
     } | ({"atlas": str(frozen)} if frozen else {})
-    rows = pe.Node(Merge(len(records)), "rows", run_without_submitting=True)
+    parts = parts_of(len(records), resources.nprocs)
+    rows = pe.Node(Merge(len(parts)), "rows", run_without_submitting=True)
     tables = pe.Node(
         SaveGroup(plan=str(plan_file), people=str(people_file), workflow_name=plan.workflow, **saving),
         "save_tables",
@@ -51,12 +53,18 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
         workflow.connect(node, "fit", tables, name)
         if name == "fit":
             workflow.connect(node, "selection", tables, "selection")
-    for index, record in enumerate(records):
-        maps = _maps_node(index, record, records[0]["path"], saving, resources)
-        workflow.connect(maps, "row", rows, f"in{index + 1}")
+    for number, part in enumerate(parts):
+        maps = _maps_node(number, part, records, saving, resources)
+        workflow.connect(maps, "rows", rows, f"in{number + 1}")
         for node, name in fits:
             workflow.connect(node, "fit", maps, name)
     return workflow
+
+
+def parts_of(n_series, nprocs):
+    """Slices of the series that a node maps: one each in small groups, up to 16 where nodes alone would take long."""
+    size = min(max(n_series // (8 * nprocs), 1), MOST_PER_NODE)
+    return [slice(start, min(start + size, n_series)) for start in range(0, n_series, size)]
 
 
 def _fit_nodes(plan, plan_file, work_dir, resources, dask):
@@ -78,12 +86,15 @@ def _fit_nodes(plan, plan_file, work_dir, resources, dask):
     ]
 
 
-def _maps_node(index, record, grid_like, saving, resources):
-    """Node of the maps of one series."""
+def _maps_node(number, part, records, saving, resources):
+    """Node of the maps of a few series."""
     threads = resources.omp_nthreads
-    interface = SaveGroupMaps(record=record, index=index, grid_like=grid_like, num_threads=threads, **saving)
-    name = f"save_maps_{index}_sub_{record['subject']}"
-    return pe.Node(interface, name, n_procs=threads, mem_gb=min(maps_mem_gb(record), resources.mem_gb))
+    interface = SaveGroupMaps(
+        records=records[part], first=part.start, grid_like=records[0]["path"], num_threads=threads, **saving
+    )
+    mem_gb = max(maps_mem_gb(record) for record in records[part])
+    name = f"save_maps_{number}"
+    return pe.Node(interface, name, n_procs=threads, mem_gb=min(mem_gb, resources.mem_gb))
 
 
 def checkpoint_folder(work_dir):
