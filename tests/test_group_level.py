@@ -168,6 +168,8 @@ def test_those_that_cannot_be_used_are_listed_and_the_others_fitted(study, capsy
     assert list(table["included"]) == [True, True, False, False]
     assert "truncated" in table["cause"][2]
     assert "did not end" in table["cause"][3]
+    assert study.run("--dry-run") == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("FAILED: sub-02, sub-03 cannot be included")
     assert about["NExcluded"] == 2
     assert study.run() == 1, "a finished group tells of them again"
 
@@ -256,11 +258,56 @@ def test_refusals_name_value_and_remedy_and_compute_nothing(study, capsys, words
     assert study.results() == {}
 
 
+def test_a_dataset_that_is_not_there_is_refused(study, capsys):
+    (study.root / "bids").rename(study.root / "elsewhere")
+    assert study.run() == 2
+    assert "BIDS_DIR is no folder" in capsys.readouterr().err
+
+
+def test_spectra_that_the_run_would_write_over_are_not_kept(study, capsys):
+    assert study.run() == 0
+    before = study.results()
+    for name in ("group_desc-inspect_spectra.h5", "tpl-group/tpl-group_model-adct2star_desc-inspect_spectra.h5"):
+        assert study.run("--set", f"group.frozen={study.out / name}") == 2
+        assert "would be written over" in capsys.readouterr().err
+    assert study.results() == before
+
+
+def test_columns_that_sound_like_ours_stay_those_of_the_participants(study):
+    values = [("participant_id", "proportion_1", "weight_kg", "session")]
+    values += [(f"sub-0{i}", f"{i}.5", f"{60 + i}", "ab"[i % 2]) for i in (1, 2, 3, 4)]
+    (study.root / "bids/participants.tsv").write_text("\n".join("\t".join(row) for row in values) + "\n")
+    assert study.run("--set", "group.compare=session") == 0
+    table, about = read_table(study.out / "group_participants.tsv")
+    assert list(table["proportion_1_participants"]) == [1.5, 2.5, 3.5, 4.5]
+    assert list(table["weight_kg"]) == [61, 62, 63, 64]
+    np.testing.assert_allclose(table["proportion_1"] + table["proportion_2"], 1)
+    assert about["CompareColumn"] == "session_participants"
+    tests, _ = read_table(study.out / "group_comparison.tsv")
+    assert set(tests["column"]) == {"session_participants"}
+
+
+def test_an_error_that_nobody_foresaw_is_told_without_a_traceback(study, capsys, monkeypatch):
+    from mrspec_prep.cli import group
+
+    def broken(*_):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(group, "plan_group", broken)
+    assert study.run() == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "KeyError: 'surprise'" in said
+    assert "FAILED: the run could not go on" in said.splitlines()[-1]
+    assert "Traceback" in next((study.out / "logs").glob("*.log")).read_text()
+
+
 def test_the_report_alone_is_built_again(study):
     assert study.run() == 0
     (study.out / "group.html").unlink()
     assert study.run("--reports-only") == 0
     assert (study.out / "group.html").is_file()
+    (study.out / "group_participants.tsv").write_text("")
+    assert study.run("--reports-only") == 1
 
 
 def test_a_failing_step_is_told_and_the_group_is_not_finished(study, capsys, monkeypatch):

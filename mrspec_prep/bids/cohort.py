@@ -12,7 +12,15 @@ from mrspec_prep.bids.cohort_checks import (
     check_something_found,
     one_series_each,
 )
-from mrspec_prep.bids.cohort_files import files_of, mapped_only, output_folders, participants_in, passes, unfinished
+from mrspec_prep.bids.cohort_files import (
+    MAIN,
+    files_of,
+    mapped_only,
+    output_folders,
+    participants_in,
+    passes,
+    unfinished,
+)
 from mrspec_prep.bids.compressed import CompressedHeader, CompressedProtocol, read_header, read_protocol
 from mrspec_prep.bids.compressed_checks import FormatError, NoiseError, check_sigma
 from mrspec_prep.bids.errors import InputError
@@ -177,7 +185,7 @@ def collect_cohort(
         check_sigma(header)
     members, sites, protocols = _assemble(found, grid, rows)
     notes += [f"{n} series were left out by {how}." for how, n in taken.left_out.items()]
-    notes += _never_run(rows, folders, participants)
+    notes += _never_run(rows, folders, participants) + _unknown(rows, members)
     return Cohort(
         members, tuple(sorted(exclusions, key=lambda e: natural_key(e.subject))), sites, protocols, kernel, grid,
         rows, columns, (*warnings, *_lone_sites(sites)), tuple(notes),
@@ -278,7 +286,7 @@ def _read_participant(folder, subject, taken):
 
 def _site_of(folder, subject, rows):
     """Name of a participant's site: that of its folder; in OUT_DIR what participants.tsv says under ``site``."""
-    if folder.site != "main":
+    if folder.site != MAIN:
         return folder.site
     return rows.get(subject, {}).get("site") or folder.site
 
@@ -315,12 +323,24 @@ def _lone_sites(sites):
     )
 
 
+def _unknown(rows, members):
+    """Note on members of whom the tables, where there are any, say nothing."""
+    unknown = list(dict.fromkeys(member.subject for member in members if member.subject not in rows))
+    if not rows or not unknown:
+        return []
+    return [f"participants.tsv does not name {_some(unknown)}: no comparison by its columns holds them."]
+
+
+def _some(labels):
+    """The first ten participants by name, and how many more there are."""
+    more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
+    return ", ".join(f"sub-{label}" for label in labels[:10]) + more
+
+
 def _never_run(rows, folders, participants):
     """Note on participants of the tables that have no outputs, where all were asked for."""
     there = {label for folder in folders for label in participants_in(folder)}
     missing = sorted(set(rows) - there, key=natural_key)
     if participants or not missing:
         return []
-    shown = ", ".join(f"sub-{label}" for label in missing[:10])
-    more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-    return [f"participants.tsv names participants without any outputs: {shown}{more}."]
+    return [f"participants.tsv names participants without any outputs: {_some(missing)}."]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
-from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import filter_images, natural_key
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 
 PROGRAM = "mrspec_prep"
+MAIN = "main"  # site of the participants of OUT_DIR
 PATTERN = "sub-*_desc-compressed_spectra.h5"
 SHORT = {long: short for short, long in SHORT_ENTITIES.items()}
 NO_ENTITY_OF_A_SERIES = ("suffix", "extension", "datatype", "echo", "inv", "inversion", "part", "flip", "mt", "chunk")
@@ -71,12 +72,18 @@ def output_folders(out_dir, derivatives):
                 value=f"{by_place[place].site} and {site}",
                 remedy="name each --derivatives site=PATH once",
             )
+        if site == MAIN and place != out_dir.resolve():
+            raise InputError(
+                f"the participants of OUT_DIR are the site {MAIN}, and so is this folder",
+                file=root,
+                remedy="give it another name: --derivatives site=PATH",
+            )
         by_place[place] = OutputFolder(site, Path(root))
     if out_dir.is_dir() and out_dir.resolve() not in by_place:
         maker = made_by(out_dir)
         holds_participants = any(out_dir.glob("sub-*/"))
         if PROGRAM in maker:
-            return [OutputFolder("main", out_dir), *by_place.values()], notes
+            return [OutputFolder(MAIN, out_dir), *by_place.values()], notes
         if maker or holds_participants:
             raise InputError(
                 f"OUT_DIR is no output directory of {PROGRAM}",
@@ -101,7 +108,13 @@ def made_by(root):
 
 def participants_in(folder):
     """Labels of the participants of an output directory, in natural order."""
-    return sorted((p.name[4:] for p in folder.root.glob("sub-*") if p.is_dir()), key=natural_key)
+    found = (path for path in folder.root.glob("sub-*") if path.is_dir() or _leads_nowhere(path))
+    return sorted((path.name[4:] for path in found), key=natural_key)
+
+
+def _leads_nowhere(path):
+    """Whether a participant's folder is a link to one that is not here, or to itself."""
+    return path.is_symlink() and not path.exists() and path.name[4:].isalnum()
 
 
 def files_of(folder, subject):
@@ -110,10 +123,14 @@ def files_of(folder, subject):
     Raises
     ------
     InputError
-        A name that contradicts its folder.
+        A name that contradicts its folder; a folder that is a link to nothing.
 
     """
     home = folder.root / f"sub-{subject}"
+    try:
+        home.stat()
+    except OSError as error:
+        raise unreadable(home, error) from error
     places = [place for kind in ("dwi", "anat") for place in (home / kind, *home.glob(f"ses-*/{kind}"))]
     found = []
     for path in (path for place in places for path in place.glob(PATTERN)):

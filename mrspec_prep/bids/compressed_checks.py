@@ -1,5 +1,7 @@
 """What a file of compressed signals must hold before anything is computed from it."""
 
+import math
+
 import numpy as np
 
 from mrspec_prep.bids.catalogue import axis_entry
@@ -9,6 +11,7 @@ from mrspec_prep.physics import KERNELS, Grid, kernel_axes
 FORMAT = 1  # of the file; to be raised whenever its content changes its meaning
 DISTRIBUTIONS = ("gaussian", "student-t")
 LARGEST_KERNEL = 500_000_000  # numbers in a kernel matrix: what a header may ask us to compute
+LONGEST_AXIS, LARGEST_IMAGE = 32_767, 2**31  # voxels: what NIfTI-1 can hold; what a header may ask us to write
 BLOCK = 65_536  # voxels looked at together
 
 
@@ -88,6 +91,8 @@ def read_geometry(file):
     whole = shape.dtype.kind == box.dtype.kind == "i" and (shape > 0).all()
     if not whole or (box < 0).any() or (box[:, 0] > box[:, 1]).any() or (box[:, 1] > shape).any():
         raise file.damaged("the shape of the image or the box of its region is none")
+    if max(shape) > LONGEST_AXIS or math.prod(int(n) for n in shape) > LARGEST_IMAGE:
+        raise file.damaged(f"an image of {' x '.join(str(n) for n in shape)} voxels")
     if not np.isfinite(affine).all():
         raise file.damaged("the affine of the image is none")
     return tuple(int(n) for n in shape), box.astype(int), affine

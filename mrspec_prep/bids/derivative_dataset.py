@@ -12,6 +12,7 @@ from bids.layout.writing import build_path
 from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
+from mrspec_prep.bids.errors import InputError
 
 BIDS_VERSION = "1.10.0"
 BIDSIGNORE = (
@@ -113,7 +114,15 @@ def _earlier_links(out_dir):
     path = out_dir / "dataset_description.json"
     if not path.is_file():
         return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")).get("DatasetLinks", {}))
+    remedy = "correct it, or remove it and run the participant level, which writes it again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError("not valid JSON", file=path, value=error, remedy=remedy) from error
+    links = content.get("DatasetLinks", {}) if isinstance(content, dict) else content
+    if not isinstance(links, dict):
+        raise InputError("DatasetLinks must map names to places", file=path, value=links, remedy=remedy)
+    return {str(name): str(link) for name, link in links.items()}
 
 
 @cache

@@ -1,5 +1,6 @@
 """Files of the group level: their names, the table of participants, and maps in a participant's own folder."""
 
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,20 @@ OWN_COLUMNS = (
     "participant_id", "session", "series", "site", "protocol", "included", "cause", "n_voxels", "sigma", "gain",
     "snr", "residual", "certainty", "unexplained", "main_cluster",
 )  # fmt: skip
+
+PER_CLUSTER = re.compile(r"(proportion|weight)_\d+")
+
+
+def table_column(name):
+    """Name of a column of ``participants.tsv`` in ``group_participants.tsv``, where some names are our own."""
+    ours = (name in OWN_COLUMNS and name not in ("participant_id", "site")) or PER_CLUSTER.fullmatch(name)
+    return f"{name}_participants" if ours else name
+
+
+def numbered_columns(names, kind):
+    """Those of the names that are ``<kind>_1``, ``<kind>_2``, ..., in the order of their numbers."""
+    found = [name for name in names if re.fullmatch(rf"{kind}_\d+", name)]
+    return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
 
 
 def group_file(out_dir, kind, extension=".tsv", desc=None):
@@ -62,7 +77,9 @@ def write_group_participants(out_dir, rows, people, metadata):
     for name in dict.fromkeys(column for person in people for column in person):
         if name in ("participant_id", "site"):
             continue
-        ours = f"{name}_participants" if name in columns else name
+        ours = table_column(name)
+        while ours in columns:
+            ours += "_participants"
         columns[ours] = [person.get(name) for person in people]
         described[ours] = {"Description": f"Column {name} of participants.tsv"}
     return write_table(group_file(out_dir, "participants"), columns, described | dict(metadata))

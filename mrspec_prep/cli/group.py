@@ -10,6 +10,7 @@ from mrspec_prep.bids.derivatives import start_dataset, table_text
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.cli.group_history import (
     PAGE,
+    claim_group,
     finished_group,
     forget_group,
     group_log,
@@ -19,9 +20,10 @@ from mrspec_prep.cli.group_history import (
 from mrspec_prep.cli.group_preview import describe_group, name_of
 from mrspec_prep.cli.history import claim_work_dir
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
-from mrspec_prep.cli.places import check_work_dir
+from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.reports.group import build_group_report
+from mrspec_prep.reports.group_collect import collect_group
 from mrspec_prep.workflow_files import find_workflow
 from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, failures_of, resources_used, run_graph
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, init_group_wf
@@ -60,11 +62,16 @@ def run_group(args, settings, run_id, resources):
         )
     if args.reports_only:
         return rebuild_group(out_dir)
+    if not Path(settings.bids_dir).is_dir():
+        remedy = "give the dataset's root: its participants.tsv says who is compared"
+        raise InputError("BIDS_DIR is no folder", value=settings.bids_dir, remedy=remedy)
     plan = plan_group(settings, find_workflow(settings.workflow) if settings.workflow else None)
     if args.dry_run:
         text = describe_group(plan, resources)
         print(text)
         LOGGER.info("Preview: %s", write_atomically(out_dir / "logs" / "group_preview.txt", text))
+        if plan.spoilt:
+            LOGGER.error("FAILED: %s cannot be included", _spoilt_names(plan))
         return _code(plan)
     return compute_group(args, settings, run_id, plan, resources)
 
@@ -81,6 +88,12 @@ def rebuild_group(out_dir):
     if not (out_dir / "group_participants.tsv").is_file():
         raise InputError("no group is finished", file=out_dir, remedy="run the group level without --reports-only")
     LOGGER.info("Report: %s", build_group_report(out_dir))
+    unreadable = collect_group(out_dir).unreadable
+    for name, problem in unreadable:
+        LOGGER.error("%s cannot be read: %s", out_dir / name, problem)
+    if unreadable:
+        LOGGER.error("FAILED: the report of the group lacks %s", ", ".join(name for name, _ in unreadable))
+        return EXIT_FAILED
     LOGGER.info("Finished without errors: the report of the group")
     return EXIT_OK
 
@@ -93,7 +106,9 @@ def compute_group(args, settings, run_id, plan, resources):
     warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
     if warning:
         LOGGER.warning(warning)
+    check_sites({member.root for member in plan.cohort.members}, out_dir, work_dir)
     claim_work_dir(work_dir, ["group"], args.clean_workdir)
+    claim_group(out_dir)
     start_dataset(out_dir, bids_dir, settings.derivatives)
     _say_who(plan)
     if finished_group(out_dir) == plan.key:
@@ -166,6 +181,10 @@ def _say_who(plan):
     LOGGER.info("Group: %s", plan.in_words)
 
 
+def _spoilt_names(plan):
+    return ", ".join(dict.fromkeys(f"sub-{left.subject}" for left in plan.spoilt))
+
+
 def _code(plan):
     """Exit code of a plan that went well: 1 where results are there that could not be used."""
     return EXIT_FAILED if plan.spoilt else EXIT_OK
@@ -183,8 +202,7 @@ def _end(plan, out_dir, failures):
         LOGGER.error("FAILED: the group of %d series", n_series)
         return EXIT_FAILED
     if plan.spoilt:
-        names = ", ".join(dict.fromkeys(f"sub-{left.subject}" for left in plan.spoilt))
-        LOGGER.error("FAILED: %s could not be included (a group of %d series is done)", names, n_series)
+        LOGGER.error("FAILED: %s could not be included (a group of %d series is done)", _spoilt_names(plan), n_series)
         return EXIT_FAILED
     LOGGER.info("Finished without errors: a group of %d series", n_series)
     return EXIT_OK

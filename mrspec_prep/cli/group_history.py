@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import is_group_file
+from mrspec_prep.cli.history import hold
 
 PAGE = "group.html"
 
@@ -14,14 +15,24 @@ def group_log(out_dir, run_id):
     return Path(out_dir) / "logs" / "group" / run_id
 
 
+def claim_group(out_dir):
+    """Hold the group of an output directory until the process ends; WorkDirError where another process does."""
+    folder = Path(out_dir) / "logs" / "group"
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder / ".lock", f"the group of {out_dir}", "give another OUT_DIR")
+
+
 def finished_group(out_dir):
     """Key of the plan that the group was finished with; None where it was not, or a file of it is gone."""
     path = _record(out_dir)
     if not path.is_file() or not (Path(out_dir) / PAGE).is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    complete = all((Path(out_dir) / name).is_file() for name in content["files"])
-    return content["key"] if complete else None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        key, files = content["key"], content["files"]
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: the group is computed again
+        return None
+    return key if all((Path(out_dir) / name).is_file() for name in files) else None
 
 
 def forget_group(out_dir):

@@ -45,19 +45,8 @@ def claim_work_dir(work_dir, names, clean=False):
         raise WorkDirError(
             f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir"
         ) from error
-    mine = {Path(lock.lock_file) for lock in LOCKS}
     for name in names:
-        lock = FileLock(locks / f"{name}.lock")
-        if Path(lock.lock_file) in mine:
-            continue
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise WorkDirError(
-                f"another mrspec_prep is working on {name} in {work_dir}. "
-                "Remedy: wait for it, or give another --work-dir"
-            ) from None
-        LOCKS.append(lock)
+        hold(locks / f"{name}.lock", f"{name} in {work_dir}", "give another --work-dir")
     contents = [entry for entry in work_dir.iterdir() if entry.name != ".locks"]
     if clean and contents:
         _refuse_others(locks)
@@ -71,6 +60,18 @@ def claim_work_dir(work_dir, names, clean=False):
     if not contents:  # a folder that held something else before is used but never marked, so never emptied
         write_atomically(work_dir / MARKER, SIGNATURE)
     return work_dir
+
+
+def hold(path, what, otherwise):
+    """Hold a lock until the process ends; WorkDirError where another process holds it."""
+    lock = FileLock(path)
+    if Path(lock.lock_file) in {Path(held.lock_file) for held in LOCKS}:
+        return
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise WorkDirError(f"another mrspec_prep is working on {what}. Remedy: wait for it, or {otherwise}") from None
+    LOCKS.append(lock)
 
 
 def _refuse_others(locks):

@@ -25,6 +25,26 @@ def check_output(bids_dir, out_dir):
         raise InputError("OUT_DIR is a file", value=out_dir, remedy=remedy)
 
 
+def check_sites(sites, out_dir, work_dir):
+    """Refuse to write into other sites' results.
+
+    Raises
+    ------
+    InputError
+        ``out_dir`` or ``work_dir`` lies inside one of ``sites`` that is not ``out_dir`` itself.
+
+    """
+    out = Path(out_dir).resolve()
+    for site in (Path(site).resolve() for site in sites):
+        for what, folder in (("OUT_DIR", out), ("the work directory", Path(work_dir).resolve())):
+            if site != out and folder.is_relative_to(site):
+                raise InputError(
+                    f"{what} lies inside the results of another site, {site}, which stay as they are",
+                    value=folder,
+                    remedy="give it a folder of its own",
+                )
+
+
 def check_work_dir(work_dir, bids_dir, out_dir, derivatives=()):
     """Refuse a work directory in the raw data, or one that holds data or results.
 

@@ -68,6 +68,11 @@ def run(argv=None):
         LOGGER.error("%s: %s. %s", error.filename or out_dir, error.strerror or error, _remedy(error))
         LOGGER.error("FAILED: the run could not go on. Log: %s", log_file)
         return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - nobody is to read a traceback who did not ask for one
+        LOGGER.debug("An error that nobody foresaw", exc_info=True)
+        LOGGER.error("An error of mrspec_prep itself: %s: %s", type(error).__name__, error)
+        LOGGER.error("FAILED: the run could not go on. Please report this with the log: %s", log_file)
+        return EXIT_FAILED
     except _Interrupted as stop:
         _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))

@@ -59,7 +59,7 @@ def run_settings(args):
         "participant_label": list(args.participant_label),
         "session_label": [label.removeprefix("ses-") for label in args.session_label],
         "filters": read_json(args.bids_filter_file) if args.bids_filter_file else {},
-        "derivatives": {name: str(path) for name, path in args.derivatives},
+        "derivatives": _named_once(args.derivatives),
         "workflow": _known_anywhere(args.workflow) if args.workflow else "",
         "overrides": overrides,
         "random_seed": args.random_seed,
@@ -75,6 +75,19 @@ def run_settings(args):
     if args.device == "auto":
         merged["device"] = earlier.get("device", "auto")
     return RunSettings(**merged | {"random_seed": merged["random_seed"] or 0})
+
+
+def _named_once(derivatives):
+    """Folders by name; InputError where one name is given to two."""
+    found = {}
+    for name, path in derivatives:
+        if found.setdefault(name, str(path)) != str(path):
+            raise InputError(
+                f"--derivatives has two folders of the name {name}",
+                value=f"{found[name]} and {path}",
+                remedy="give every folder a name of its own: NAME=PATH",
+            )
+    return found
 
 
 def _known_anywhere(name_or_path):

@@ -6,6 +6,7 @@ import numpy as np
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.derivatives import read_table, write_table
+from mrspec_prep.bids.group_files import numbered_columns
 from mrspec_prep.reports.group_collect import participants_columns
 from mrspec_prep.spectra.group.comparison import compare_groups, correlate
 from mrspec_prep.spectra.group.conclusions import conclusions
@@ -84,7 +85,7 @@ def _test(columns, about, name):
     values, included = columns[name], columns["included"].astype(bool)
     known = included & (np.isfinite(values) if values.dtype.kind == "f" else values != "n/a")
     who, sites = columns["participant_id"][known], columns["site"][known].astype(str)
-    shares = np.array([columns[key][known] for key in _proportions(columns)]).T
+    shares = np.array([columns[key][known] for key in numbered_columns(columns, "proportion")]).T
     one_site_each = len({*zip(who, sites, strict=True)}) == len(set(who))
     if len(set(who)) < FEWEST or len(np.unique(values[known])) < 2 or (name == "site" and not one_site_each):
         return None
@@ -127,12 +128,6 @@ def _test(columns, about, name):
         "p_sites": [*within.p_values, within.p_overall] if within else [np.nan] * n,
     }
     return rows, facts
-
-
-def _proportions(columns):
-    """Names of the proportion columns, in order of the clusters."""
-    found = [name for name in columns if name.startswith("proportion_")]
-    return sorted(found, key=lambda name: int(name.removeprefix("proportion_")))
 
 
 def _varies_within(labels, sites):

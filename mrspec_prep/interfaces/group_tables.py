@@ -8,7 +8,7 @@ from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.compressed import read_header, read_protocol
 from mrspec_prep.bids.derivatives import bids_uri, read_json, write_table
-from mrspec_prep.bids.group_files import group_file, template_file, write_group_participants
+from mrspec_prep.bids.group_files import group_file, table_column, template_file, write_group_participants
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, write_cluster_spectra, write_component_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
 from mrspec_prep.interfaces.group_comparison import write_comparison
@@ -168,7 +168,7 @@ class SaveGroup(SimpleInterface):
             "NParticipants": len({record["subject"] for record in plan["members"]}),
             "NSeries": len(included),
             "NExcluded": len(left_out),
-            "CompareColumn": people["compare"] or "n/a",
+            "CompareColumn": table_column(people["compare"]) or "n/a",
             "Sites": [self._site(number, name) for number, name in enumerate(plan["sites"])],
             "Protocols": [self._protocol(number, path) for number, path in enumerate(plan["protocols"])],
             "SoftwareVersion": people["software_version"],

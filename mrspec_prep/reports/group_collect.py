@@ -8,6 +8,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import cluster_color
 from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
+from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
 from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE, newest_crashes
 
@@ -26,7 +27,7 @@ OWN_COLUMNS = {
 
 def participants_columns(table):
     """Names of the columns that stem from ``participants.tsv``, in their order."""
-    return [n for n in table if n not in OWN_COLUMNS and not n.startswith(("proportion_", "weight_"))]
+    return [n for n in table if n not in OWN_COLUMNS and not PER_CLUSTER.fullmatch(n)]
 
 
 @dataclass(eq=False)
@@ -73,7 +74,7 @@ class GroupResults:
     @property
     def proportions(self):
         """(n_included, M) cluster proportions of the scans that took part."""
-        names = sorted((n for n in self.table if n.startswith("proportion_")), key=lambda n: int(n.split("_")[1]))
+        names = numbered_columns(self.table, "proportion")
         return np.array([self.table[name][self.included] for name in names]).T if names else np.zeros((0, 0))
 
     @property
@@ -170,7 +171,7 @@ def collect_group(out_dir):
     """
     found = GroupResults(Path(out_dir))
     readers = {
-        "participants": lambda path: _set(found, ("table", "about"), read_table(path)),
+        "participants": lambda path: _set(found, ("table", "about"), _participants(path)),
         "spectra": lambda path: _set(found, ("spectra",), (read_cluster_spectra(path),)),
         "selection": lambda path: _set(found, ("selection", "selection_facts"), read_table(path)),
         "comparison": lambda path: _set(found, ("comparison", "comparison_facts"), read_table(path)),
@@ -260,6 +261,15 @@ def _same_grid(reference, labels):
     """Array of the reference where it lies on the grid of the labels, else None."""
     same = reference.data.shape[:3] == labels.data.shape[:3] and np.allclose(reference.affine, labels.affine, atol=1e-3)
     return reference.canonical().data if same else None
+
+
+def _participants(path):
+    """Table of the participants and its sidecar; ValueError where it is none."""
+    table, about = read_table(path)
+    missing = [name for name in ("participant_id", "site", "included") if name not in table]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    return table, about
 
 
 def _set(found, names, values):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.catalogue import axis_entry
+from mrspec_prep.bids.group_files import numbered_columns
 from mrspec_prep.reports.collect import UNREADABLE
 from mrspec_prep.reports.facts import grid_in_words
 from mrspec_prep.reports.group_collect import read_cluster_map
@@ -299,7 +300,7 @@ def _components(results, words, pen):
     peaks = [component.get("peaks", []) for component in found.clusters]
     caption = words["report"]["captions"]["components"]
     yield pen.figure(spectra_figure(found.spectra, found.grid, names, colors, peaks), "components", caption)
-    weights = [name for name in results.table if name.startswith("weight_")]
+    weights = numbered_columns(results.table, "weight")
     if weights:
         headers = ["scan", *(f"component {i + 1}" for i in range(len(weights)))]
         columns = [results.table[name][results.included] for name in weights]

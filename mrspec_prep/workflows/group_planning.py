@@ -8,6 +8,7 @@ from pathlib import Path
 from mrspec_prep import __version__
 from mrspec_prep.bids.cohort import Cohort, collect_cohort
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.group_files import group_file, template_file
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics.hashes import grid_hash
@@ -132,6 +133,7 @@ def plan_group(settings, workflow=None):
         path = Path(options.group.frozen).expanduser().absolute()
         options = replace(options, group=replace(options.group, frozen=str(path)))
         atlas = read_atlas(path, cohort)
+        _check_apart(path, settings.out_dir, cohort.kernel)
     elif max(options.group.candidates) > cohort.n_voxels:
         raise InputError(
             f"{max(options.group.candidates)} clusters need as many voxels",
@@ -156,7 +158,8 @@ def read_atlas(path, cohort):
     try:
         atlas = read_cluster_spectra(path)
     except (OSError, KeyError, ValueError) as error:
-        raise InputError("no cluster spectra can be read here", file=path, value=error, remedy=remedy) from error
+        found = " ".join(str(error).split()) if path.is_file() else "no such file"
+        raise InputError("no cluster spectra can be read here", file=path, value=found, remedy=remedy) from error
     kernel = atlas.metadata.get("Kernel")
     if kernel != cohort.kernel:
         raise InputError(f"the participants have the kernel {cohort.kernel}", file=path, value=kernel, remedy=remedy)
@@ -168,6 +171,17 @@ def read_atlas(path, cohort):
             remedy="run the participant level with kernel.points and the bounds of every axis as in this atlas",
         )
     return atlas
+
+
+def _check_apart(path, out_dir, kernel):
+    """Raise InputError where the spectra to keep are files that this very run writes."""
+    written = (group_file(out_dir, "spectra", ".h5", desc="inspect"), template_file(out_dir, kernel))
+    if path.resolve() in {own.resolve() for own in written}:
+        raise InputError(
+            "these spectra would be written over: they are of the group in OUT_DIR",
+            file=path,
+            remedy="copy them, with the .json beside them, and name the copy in group.frozen",
+        )
 
 
 def in_words(grid):

@@ -305,3 +305,31 @@ def test_a_record_that_cannot_be_read_counts_as_no_end(out):
     out.add("02")
     (out.root / "sub-02/log/finished.json").write_text(json.dumps([1]))
     assert list(causes(collect_cohort(out.root))) == ["02"]
+
+
+def test_a_participant_whose_folder_is_a_link_to_nothing_is_listed(out):
+    out.add("01")
+    (out.root / "sub-02").symlink_to("sub-02")
+    (out.root / "sub-03").symlink_to("/not/here")
+    (out.root / "sub-03.html").symlink_to("/not/here.html")
+    cohort = collect_cohort(out.root)
+    assert [member.subject for member in cohort.members] == ["01"]
+    found = causes(cohort)
+    assert set(found) == {"02", "03"}
+    assert "symbolic links form a loop" in found["02"] and "points to a file that is not here" in found["03"]
+    assert all(exclusion.file is not None for exclusion in cohort.exclusions)
+
+
+def test_members_that_the_table_does_not_name_are_told(out):
+    out.add("01")
+    out.add("02")
+    assert not collect_cohort(out.root).notes
+    out.table(("participant_id", "group"), ("sub-01", "a"), ("sub-2", "b"))
+    assert any("does not name sub-02" in note for note in collect_cohort(out.root).notes)
+
+
+def test_a_site_of_the_name_of_our_own_is_refused(out, other):
+    out.add("01")
+    other.add("02")
+    assert "give it another name" in refusal(out.root, {"main": other.root})
+    assert collect_cohort(out.root, {"main": out.root}).sites[0].name == "main"

@@ -182,6 +182,15 @@ def test_a_box_outside_the_image_is_refused(path, box):
         read_header(path)
 
 
+@pytest.mark.parametrize("shape", [(40_000, 9, 9), (32_000, 32_000, 32_000)])
+def test_an_image_that_no_file_could_hold_is_refused(path, shape):
+    write_small(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["shape"] = np.array(shape, "<i8")
+    with pytest.raises(InputError, match="truncated or damaged.*an image of"):
+        read_header(path)
+
+
 def test_lengths_that_lie_take_no_memory(path):
     """A header that promises terabytes is compared with the file, not believed."""
     write_small(path)

@@ -1,6 +1,9 @@
 import pytest
+from filelock import FileLock
 
-from mrspec_prep.cli.group_history import finished_group, forget_group, mark_group, remove_stale_group
+from mrspec_prep.cli import history
+from mrspec_prep.cli.group_history import claim_group, finished_group, forget_group, mark_group, remove_stale_group
+from mrspec_prep.cli.history import WorkDirError
 
 TABLE = "group_participants.tsv"
 SPECTRA = "group_desc-inspect_spectra.h5"
@@ -41,3 +44,19 @@ def test_maps_of_others_go_with_their_folders_and_results_of_participants_stay(o
     assert remove_stale_group(out, [out / name for name in kept]) == []
     assert remove_stale_group(out, [out / TABLE, out / SPECTRA, out / MAP]) == [TEMPLATE]
     assert not (out / "tpl-group").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"key": "abc"}'])
+def test_a_damaged_record_is_none(out, content):
+    mark_group(out, "abc", [out / TABLE])
+    (out / "logs/group/finished.json").write_text(content)
+    assert finished_group(out) is None
+
+
+def test_two_runs_never_write_one_group(out):
+    (out / "logs/group").mkdir(parents=True)
+    with FileLock(out / "logs/group/.lock"), pytest.raises(WorkDirError, match="working on the group of.*OUT_DIR"):
+        claim_group(out)
+    claim_group(out)
+    claim_group(out)
+    history.LOCKS.pop().release()

@@ -1,7 +1,7 @@
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.cli.places import check_output, check_work_dir
+from mrspec_prep.cli.places import check_output, check_sites, check_work_dir
 from mrspec_prep.cli.run import run
 
 
@@ -43,3 +43,13 @@ def test_a_work_directory_among_the_results_is_said(dataset, tmp_path):
     assert "inside OUT_DIR" in check_work_dir(out / "work", dataset, out)
     assert check_work_dir(out / ".work", dataset, out) is None
     assert check_work_dir(tmp_path / "work", dataset, out) is None
+
+
+def test_nothing_is_written_into_the_results_of_another_site(tmp_path):
+    north, out, work = tmp_path / "north", tmp_path / "out", tmp_path / "work"
+    check_sites([north, out], out, work)
+    check_sites([out], out, out / ".work")
+    with pytest.raises(InputError, match="OUT_DIR lies inside the results of another site"):
+        check_sites([north], north / "derivatives", work)
+    with pytest.raises(InputError, match="the work directory lies inside the results of another site"):
+        check_sites([north, out], out, north / "work")

@@ -50,3 +50,12 @@ def test_another_file_is_no_run_file(tmp_path):
     path.write_text("[kernel]\n")
     with pytest.raises(InputError, match="no run file"):
         read_run_file(path)
+
+
+def test_two_folders_of_one_name_are_refused_and_one_given_twice_is_not(tmp_path):
+    for name in ("a/north", "b/north"):
+        (tmp_path / name).mkdir(parents=True)
+    first, second = str(tmp_path / "a/north"), str(tmp_path / "b/north")
+    assert settings_of("-d", first, "-d", f"north={first}").derivatives == {"north": first}
+    with pytest.raises(InputError, match="two folders of the name north"):
+        settings_of("-d", first, second)

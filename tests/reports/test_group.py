@@ -166,6 +166,8 @@ def test_missing_and_broken_files_are_told(tmp_path):
     (folder / "crash-1.txt").write_text("Node: group.fit\n\nTraceback\nMemoryError: <b>12 GB</b> asked\n")
     text = build_group_report(out).read_text()
     assert "group_desc-inspect_spectra.h5 cannot be read" in text and "Nothing was finished" in text
+    (out / "group_participants.tsv").write_text("subject\n01\n")
+    assert "group_participants.tsv cannot be read" in build_group_report(out).read_text()
     assert "The step fit failed: &lt;b&gt;12 GB&lt;/b&gt; asked" in text
     empty = build_group_report(tmp_path / "empty").read_text()
     assert "Nothing was finished" in empty and "Not there: the table of participants and the spectra" in empty
