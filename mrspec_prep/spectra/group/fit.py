@@ -111,7 +111,7 @@ def fit_group(
     seed : int or numpy.random.Generator
         For the starts.
     n_starts : int
-        Short runs on about 4000 voxels, equally many of each member.
+        Short runs on about 16,000 voxels, equally many of each member.
     max_steps : int
     concentration : float
         Voxels that the Dirichlet prior of ``proportions="member"`` counts.

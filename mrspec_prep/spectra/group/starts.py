@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.spectra.clusters.em_noise import VoxelNoise
 from mrspec_prep.spectra.clusters.em_problem import Problem
 from mrspec_prep.spectra.clusters.short_runs import first_state
-from mrspec_prep.spectra.clusters.starts import START_COLUMNS, VISIBLE_SHARE, partition_stability
+from mrspec_prep.spectra.clusters.starts import START_COLUMNS, START_VOXELS, VISIBLE_SHARE, partition_stability
 from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_columns
 from mrspec_prep.spectra.compression.reduction import ReducedKernel
@@ -16,6 +16,7 @@ from mrspec_prep.spectra.group.sampling import Sample, sample_members
 from mrspec_prep.spectra.group.seeds import short_runs
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel
 
+GROUP_START_VOXELS = 16_000  # measured: with 4000, a tissue that 0.4 % of the voxels hold was missed in a study of 13
 GAIN_ROUNDS = 20
 
 
@@ -50,7 +51,8 @@ def first_group_state(steps, prepared, n_clusters, rng, n_starts):
 
     """
     with single_threaded_blas():
-        sample = Sample(sample_members(prepared, rng))
+        n_voxels = GROUP_START_VOXELS if len(prepared) > 1 else START_VOXELS
+        sample = Sample(sample_members(prepared, rng, n_voxels))
         state = steps.empty_state(n_clusters, starting_gains(steps, sample))
         if len(prepared) == 1:
             found, stability = first_state(_one_problem(steps, sample), n_clusters, rng, n_starts)
