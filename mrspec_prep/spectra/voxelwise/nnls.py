@@ -256,6 +256,8 @@ def solve_one(reduced, target, alpha, spectrum, dual):
             np.maximum(reduced.columns @ dual, 0, out=spectrum)
             spectrum /= alpha
             return
+    if np.count_nonzero(spectrum) > reduced.n_ranks:
+        spectrum[:] = 0.0  # to take so many bins out one by one costs far more than to begin anew
     active_set_block(
         reduced.columns, target[None], nowhere, alpha, MULTIPLIER_TOLERANCE, MAX_CHANGES,
         spectrum[None], np.empty(1), np.empty(1, np.int64),

@@ -4,6 +4,7 @@ from scipy.optimize import nnls
 
 from mrspec_prep.physics import Encodings, Grid, default_grid, kernel_matrix
 from mrspec_prep.spectra import fit_nnls, reduce_kernel
+from mrspec_prep.spectra.voxelwise.nnls import solve_one
 from tests.spectra.conftest import placenta_problem
 
 
@@ -129,3 +130,16 @@ def test_a_single_bin_and_a_single_encoding():
     kernel = kernel_matrix("t2", encodings, grid)
     result = fit_nnls(np.array([[2.0]]), kernel, 0.5)
     np.testing.assert_allclose(result.spectra, 2 * kernel / (kernel**2 + 0.5), rtol=1e-6)
+
+
+def test_one_spectrum_from_every_bin_is_that_from_none_and_as_quick():
+    problem = placenta_problem((30, 30), 1)
+    reduced = reduce_kernel(problem.kernel)
+    target, alpha = (problem.signals @ reduced.projection)[0], 1e-12
+    found = []
+    for spectrum in (np.zeros(reduced.n_bins), np.full(reduced.n_bins, 1.0 / reduced.n_bins)):
+        dual = np.zeros(reduced.n_ranks)
+        solve_one(reduced, target, alpha, spectrum, dual)
+        found.append(spectrum)
+    assert found[0].tobytes() == found[1].tobytes()
+    assert 0 < np.count_nonzero(found[0]) < reduced.n_ranks
