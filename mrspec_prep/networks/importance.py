@@ -20,6 +20,7 @@ from mrspec_prep.networks.problem import Problem
 VOXELS = 64  # per block of draws
 WIDE, WIDER, RARE = 1.2, 3.0, 0.2  # widths of the draws over the Gaussian's; share of the wider ones
 PRIOR_SHARE = 0.1  # of draws that choose their component by the prior alone
+PRIOR_DRAWS = 0.25  # share drawn from the prior's components: where a likelihood is far from Gaussian, they see it
 CUT = 20.0  # logarithms this far below the largest count as nothing
 LEAST_WEIGHT = 1e-9  # of a voxel's draws: below, a draw adds nothing to sums
 IGNORED = 1e-4  # components less probable are not drawn from
@@ -193,9 +194,13 @@ class Sampler:
         normals = ndtri(np.clip(points[:, 1:], 1e-12, 1 - 1e-12))
         probs = (1 - PRIOR_SHARE) * found.probs + PRIOR_SHARE * mixture.weights
         n, d = len(probs), normals.shape[1]
+        probs = np.hstack([(1 - PRIOR_DRAWS) * probs, PRIOR_DRAWS * probs])
+        means = np.concatenate([found.means, np.broadcast_to(mixture.means, found.means.shape)], axis=1)
+        prior = np.broadcast_to(mixture.factors()[0], found.factors.shape)
+        factors = np.concatenate([found.factors, prior], axis=1)
         draws, log_density = np.empty((n, self.n_draws, d)), np.empty((n, self.n_draws))
         shape = (WIDE, WIDER, RARE, IGNORED)
-        draw_block(normals, points[:, 0].copy(), probs, found.means, found.factors, *shape, draws, log_density)
+        draw_block(normals, points[:, 0].copy(), probs, means, factors, *shape, draws, log_density)
         values = self.coordinates.values(draws)
         predicted = self.problem.model.signal(self.problem.encodings, self._named(values, rows))
         return draws, values, -costs(self.problem, predicted, rows) - log_density

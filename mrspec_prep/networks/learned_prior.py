@@ -1,8 +1,8 @@
 """Posterior means under a mixture prior learned from the scan itself with the exact likelihood.
 
 Empirical Bayes: the mixture over tissue parameters maximises the likelihood of all voxels' signals, by EM
-over importance samples; then each voxel is its posterior mean under that mixture. It starts from extreme
-deconvolution (``mixture_prior``), whose Gaussian errors also tell where to sample.
+over importance samples; then each voxel is its posterior mean under that mixture. Starts are wide: a mixture
+fitted to least squares (``mixture_prior``) is narrow where noise has bent the estimates, and holds EM there.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from mrspec_prep.networks.importance import VOXELS, Sampler, mirror, summarise, 
 from mrspec_prep.networks.least_squares import LeastSquares, least_squares, valid_voxels
 from mrspec_prep.networks.maps import MapsResult
 from mrspec_prep.networks.mixture_prior import (
-    MixtureSettings,
-    deconvolve,
     learning_voxels,
     least_covariance,
     log_penalty,
     maximised,
+    random_start,
     settings_of,
     with_direction,
 )
 from mrspec_prep.networks.problem import Problem
+
+START_ROUNDS = 3  # of draws and EM steps per start
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class LearnedPriorSettings:
         Gaussians of the prior; more than there are tissues, since tissue need not be Gaussian.
     n_learning : int
         At most this many voxels, drawn at random, teach the prior.
+    n_starts, n_starting : int
+        Random starts, and at most this many voxels for each.
     n_draws : int
         Importance samples per voxel while learning.
     n_rounds : int
@@ -51,6 +54,8 @@ class LearnedPriorSettings:
 
     n_components: int = 8
     n_learning: int = 5000
+    n_starts: int = 4
+    n_starting: int = 1500
     n_draws: int = 64
     n_rounds: int = 4
     max_steps: int = 30
@@ -121,29 +126,46 @@ def learn_prior(problem, fit, settings, seed=0, on_step=None):
     -------
     mixture : Mixture
     history : dict of str to list
-        ``log_evidence`` per voxel before each step [nats], up to a constant.
+        ``log_evidence`` per voxel before each step, ``starts`` of each start [nats], up to a constant.
 
     """
     rng = np.random.default_rng(seed)
-    rows = learning_voxels(problem.n_voxels, settings.n_learning, rng)
-    part, part_fit = part_of(problem, fit, rows)
-    sampler = Sampler(part, part_fit, settings.n_draws, seed)
-    least = least_covariance(sampler.errors)
-    mixture, _ = deconvolve(sampler.errors, settings.n_components, rng, MixtureSettings(max_steps=50))
-    history = []
+    n_steps = settings.n_starts + settings.n_rounds
+    mixtures = []
+    few = _sampler(problem, fit, settings.n_starting, settings.n_draws, rng)
+    for number in range(settings.n_starts):
+        mixture = random_start(few.errors, settings.n_components, rng)
+        for _ in range(START_ROUNDS):
+            mixture, trace = _round(few, mixture, settings)
+        mixtures.append((trace[-1], mixture))
+        if on_step is not None:
+            on_step(number + 1, n_steps)
+    mixture = max(mixtures, key=lambda run: run[0])[1]
+    sampler, history = _sampler(problem, fit, settings.n_learning, settings.n_draws, rng), []
     for number in range(settings.n_rounds):
-        draws, log_ratio = draw_all(sampler, mixture)
-        trace = []
-        for _ in range(settings.max_steps):
-            better, evidence = em_step(draws, log_ratio, mixture, least)
-            trace.append(evidence / len(rows))
-            if len(trace) > 1 and trace[-1] - trace[-2] < settings.tolerance:
-                break
-            mixture = better
+        mixture, trace = _round(sampler, mixture, settings)
         history += trace
         if on_step is not None:
-            on_step(number + 1, settings.n_rounds)
-    return mixture, {"log_evidence": history}
+            on_step(settings.n_starts + number + 1, n_steps)
+    return mixture, {"log_evidence": history, "starts": [float(run[0]) for run in mixtures]}
+
+
+def _sampler(problem, fit, n_voxels, n_draws, rng):
+    """Sampler of some voxels, drawn at random."""
+    part, part_fit = part_of(problem, fit, learning_voxels(problem.n_voxels, n_voxels, rng))
+    return Sampler(part, part_fit, n_draws, int(rng.integers(2**31)))
+
+
+def _round(sampler, mixture, settings):
+    """EM over draws from the posteriors under a mixture: a better one, log evidence per voxel before each step."""
+    (draws, log_ratio), least, trace = draw_all(sampler, mixture), least_covariance(sampler.errors), []
+    for _ in range(settings.max_steps):
+        better, evidence = em_step(draws, log_ratio, mixture, least)
+        trace.append(evidence / len(draws))
+        if len(trace) > 1 and trace[-1] - trace[-2] < settings.tolerance:
+            break
+        mixture = better
+    return mixture, trace
 
 
 def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None):
