@@ -349,6 +349,31 @@ def test_a_fit_that_was_killed_goes_on_from_its_checkpoint_and_ends_in_the_same_
     assert not (study.root / "work/group_checkpoints").exists()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_fit_is_no_failed_one_and_goes_on(study, monkeypatch, capsys, number, code):
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr("mrspec_prep.cli.run._kill_children", lambda: None)
+    take = checkpoints.Checkpoints.__call__
+
+    def stopped(self, states):
+        take(self, states)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "__call__", stopped)
+    more = ["--set", "group.checkpoint_steps=1", "--set", "group.n_components=2"]
+    try:
+        assert study.run(*more) == code
+        said = capsys.readouterr().err
+        assert "type the same command again" in said.splitlines()[-1]
+        assert "FAILED" not in said and "fit_components" not in said and "Traceback" not in said
+        monkeypatch.setattr(checkpoints.Checkpoints, "__call__", take)
+        assert study.run(*more) == 0
+        assert "going on from the checkpoint after step 1" in capsys.readouterr().err
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
 def test_sigkill_of_the_group_and_the_same_command_again(study):
     words = [sys.executable, "-m", "mrspec_prep", *study.words("--set", "group.checkpoint_steps=1", "--nprocs", "1")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -93,7 +93,7 @@ def read_geometry(file):
         raise file.damaged("the shape of the image or the box of its region is none")
     if max(shape) > LONGEST_AXIS or math.prod(int(n) for n in shape) > LARGEST_IMAGE:
         raise file.damaged(f"an image of {' x '.join(str(n) for n in shape)} voxels")
-    if not np.isfinite(affine).all():
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 0:
         raise file.damaged("the affine of the image is none")
     return tuple(int(n) for n in shape), box.astype(int), affine
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mrspec_prep.bids.errors import InputError, read_text
 
 ID = "participant_id"
-NOT_AVAILABLE = ("n/a", "")
+NOT_AVAILABLE = ("n/a", "N/A", "NA", "NaN", "nan", "")  # BIDS has n/a; R and pandas write the others
 
 
 def read_participants(folder):

@@ -22,6 +22,7 @@ from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.interfaces.dask_cluster import check_dask
 from mrspec_prep.options import OptionsError
 from mrspec_prep.workflow_files import WorkflowNotFoundError
+from mrspec_prep.workflows.execution import RECEIVED, Interrupted, interrupt
 
 LOGGER = logging.getLogger("mrspec_prep")
 USAGE_ERRORS = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError)
@@ -45,7 +46,7 @@ def run(argv=None):
     args = build_parser().parse_args(argv)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4().hex[:8]}"
     out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
-    signal.signal(signal.SIGTERM, _terminate)
+    _listen()
     try:
         check_output(bids_dir, out_dir)
         log_file = start_logging(out_dir, run_id, args.verbose)
@@ -73,25 +74,18 @@ def run(argv=None):
         LOGGER.error("An error of mrspec_prep itself: %s: %s", type(error).__name__, error)
         LOGGER.error("FAILED: the run could not go on. Please report this with the log: %s", log_file)
         return EXIT_FAILED
-    except _Interrupted as stop:
+    except Interrupted as stop:
         _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
         return 128 + stop.signal
-    except KeyboardInterrupt:
-        _kill_children()
-        LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
-        return 130
 
 
-class _Interrupted(BaseException):
-    """A scheduler asked the run to end."""
-
-    def __init__(self, number):
-        self.signal = number
-
-
-def _terminate(number, _frame):
-    raise _Interrupted(number)
+def _listen():
+    """From now on Ctrl-C and a scheduler's SIGTERM interrupt the run; who ignores Ctrl-C (nohup) goes on doing so."""
+    RECEIVED.clear()
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _kill_children():

@@ -12,10 +12,28 @@ from mrspec_prep.workflows.plugins import NO_SPACE, ResilientMultiProc, monitor_
 from mrspec_prep.workflows.slurm_plugins import ResilientSLURM, ResilientSLURMGraph
 
 LOGGER = logging.getLogger("mrspec_prep")
+RECEIVED: list[int] = []  #: signals that asked this process to end
 POLL_SECONDS = 0.2
 FILE_SECONDS = 20  # until the result of a job on another machine shows on a shared disk
 #: plugins of Nipype that end or hang when a worker dies, and ours
 RESILIENT = {"MultiProc": ResilientMultiProc, "SLURM": ResilientSLURM, "SLURMGraph": ResilientSLURMGraph}
+
+
+class Interrupted(BaseException):
+    """Someone asked the run to end: Ctrl-C, or a scheduler."""
+
+    def __init__(self, number):
+        self.signal = number
+
+
+def interrupt(number, _frame=None):
+    """Signal handler: remember the signal, and raise it as an exception.
+
+    Nipype makes of an exception in a step that runs in this process the failure of that step; ``run_graph`` raises it
+    again.
+    """
+    RECEIVED.append(number)
+    raise Interrupted(number)
 
 
 @dataclass(frozen=True)
@@ -61,12 +79,29 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
     Exception or None
         What the plugin raised at its end; nodes that failed make it raise.
 
+    Raises
+    ------
+    Interrupted
+        A signal came while it ran.
+
     """
     plugin_args = dict(plugin_args or {})
-    if progress is not None:
-        plugin_args["status_callback"] = progress
+
+    def told(node, status):
+        _raise_received()
+        if progress is not None:
+            progress(node, status)
+
+    plugin_args["status_callback"] = told
     with contextlib.chdir(workflow.base_dir) if nipype_config.resource_monitor else contextlib.nullcontext():
-        return _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
+        ended = _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
+    _raise_received()
+    return ended
+
+
+def _raise_received():
+    if RECEIVED:
+        raise Interrupted(RECEIVED[-1])
 
 
 def _run(workflow, plugin, plugin_args):

@@ -320,6 +320,13 @@ def test_a_participant_whose_folder_is_a_link_to_nothing_is_listed(out):
     assert all(exclusion.file is not None for exclusion in cohort.exclusions)
 
 
+@pytest.mark.parametrize("nothing", ["n/a", "NA", "N/A", "NaN", "nan", ""])
+def test_what_other_programs_write_for_no_value_is_none(out, nothing):
+    out.add("01")
+    out.table(("participant_id", "group", "age"), ("sub-01", nothing, "30"))
+    assert collect_cohort(out.root).participants["01"] == {"group": None, "age": "30"}
+
+
 def test_members_that_the_table_does_not_name_are_told(out):
     out.add("01")
     out.add("02")

@@ -191,6 +191,13 @@ def test_an_image_that_no_file_could_hold_is_refused(path, shape):
         read_header(path)
 
 
+def test_an_affine_that_maps_nowhere_is_refused(path):
+    write_small(path)
+    set_attribute(path, "affine", np.diag([2.0, 2.0, 0.0, 1.0]))
+    with pytest.raises(InputError, match="affine"):
+        read_header(path)
+
+
 def test_lengths_that_lie_take_no_memory(path):
     """A header that promises terabytes is compared with the file, not believed."""
     write_small(path)

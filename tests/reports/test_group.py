@@ -146,7 +146,7 @@ def test_a_cluster_of_one_participant_is_an_oddity(results):
 
 def test_without_groups_nothing_is_compared_and_that_is_said(results):
     found = results(compare="n/a")
-    assert "No groups were given to compare" in said(found)[1]
+    assert "Nothing was compared: participants.tsv has no column" in said(found)[1]
     assert found.groups()[1] == [""]
 
 
