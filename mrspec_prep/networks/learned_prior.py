@@ -19,10 +19,9 @@ from mrspec_prep.networks.mixture_prior import (
     log_penalty,
     maximised,
     random_start,
-    settings_of,
     with_direction,
 )
-from mrspec_prep.networks.problem import Problem
+from mrspec_prep.networks.problem import Problem, settings_of
 
 START_ROUNDS = 3  # of draws and EM steps per start
 

@@ -6,12 +6,14 @@ import numpy as np
 from scipy.stats import chi2
 
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.networks.log_linear import log_linear
 from mrspec_prep.networks.maps import MapsResult
 from mrspec_prep.networks.marquardt import bounds_of, climb, linearise
-from mrspec_prep.networks.problem import Problem
+from mrspec_prep.networks.problem import Problem, settings_of
 from mrspec_prep.networks.starts import Starts
 
-BLOCK = 1024  # voxels: their arrays stay in the processor's cache
+FITS = ("nonlinear", "log-linear")
+BLOCK = 4096  # voxels: their arrays stay in the processor's cache
 FLAT = 1e-9  # of the largest information: directions of parameters with less are not determined
 
 
@@ -66,7 +68,7 @@ def least_squares(problem: Problem, on_step=None) -> LeastSquares:
         rows, voxels = slice(start, stop), np.arange(start, stop)
         best = climb(problem, starts.match(problem.signals[rows]), voxels)
         values[rows], converged[rows] = best.values, best.converged
-        cost[rows], information[rows], slope[rows] = linearise(problem, best.values, voxels)
+        cost[rows], information[rows], slope[rows] = best.cost, best.information, best.slope
         done[0] += stop - start
         if on_step is not None:
             on_step(done[0], n)
@@ -144,11 +146,54 @@ def valid_voxels(problem, values):
     return model.valid(problem.encodings, **named)
 
 
+@dataclass(frozen=True)
+class LeastSquaresSettings:
+    """Settings of least squares.
+
+    Attributes
+    ----------
+    fit : str
+        ``nonlinear``; or ``log-linear``, weighted least squares of logarithms without bounds, for models
+        whose logarithm is linear (MSDKI, the fit of dipy): faster, not Rician, worse near the noise.
+
+    """
+
+    fit: str = "nonlinear"
+
+    def __post_init__(self):
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+
+
 def fit_least_squares(problem, seed=0, device="cpu", settings=None, on_step=None):
     """Return the method ``lsq``: maps and standard errors of least squares (``fit_maps``)."""
-    if settings not in (None, {}):
-        raise ValueError(f"method lsq has no settings, got {settings!r}")
-    fit = least_squares(problem, on_step)
+    settings = settings_of(LeastSquaresSettings, settings)
+    fit = least_squares(problem, on_step) if settings.fit == "nonlinear" else log_least_squares(problem)
     std = problem.named(standard_errors(problem, fit))
     valid = valid_voxels(problem, fit.values)
-    return MapsResult(problem.named(fit.values), std, fit.converged, valid, problem.noise_std, seed=seed)
+    return MapsResult(
+        problem.named(fit.values),
+        std,
+        fit.converged,
+        valid,
+        problem.noise_std,
+        seed=seed,
+        settings=dict(vars(settings)),
+    )
+
+
+def log_least_squares(problem) -> LeastSquares:
+    """Weighted least squares of logarithms, its errors those of the likelihood at the nearest values within bounds."""
+    if problem.distribution != "gaussian":
+        raise ValueError("fit = log-linear is least squares: use distribution = gaussian, or fit = nonlinear")
+    values = log_linear(problem)
+    inside = np.clip(values, *bounds_of(problem.model))
+    n, p = values.shape
+    cost, information, slope = np.empty(n), np.empty((n, p, p)), np.empty((n, p))
+
+    def block(start, stop):
+        rows = slice(start, stop)
+        cost[rows], information[rows], slope[rows] = linearise(problem, inside[rows], np.arange(start, stop))
+
+    for_blocks(n, BLOCK, block)
+    return LeastSquares(values, information, slope, cost, np.isfinite(values).all(axis=1))

@@ -8,7 +8,7 @@ from mrspec_prep.compiled import compiled
 from mrspec_prep.networks.likelihood import evaluate
 
 MAX_STEPS = 100
-TOLERANCE = 1e-7  # of a step, relative to the parameter or to a thousandth of its bounds' distance
+TOLERANCE = 1e-5  # of a step, relative to the parameter or to a thousandth of its bounds' distance
 LEAST, LARGEST = 1e-10, 1e12  # damping
 
 
@@ -21,12 +21,18 @@ class Optimum:
     values : (n, n_parameters) array
     cost : (n,) array
         Minus log-likelihood [nats].
+    information : (n, n_parameters, n_parameters) array
+        Fisher information there.
+    slope : (n, n_parameters) array
+        Slope of the log-likelihood there.
     converged : (n,) bool array
 
     """
 
     values: np.ndarray
     cost: np.ndarray
+    information: np.ndarray
+    slope: np.ndarray
     converged: np.ndarray
 
 
@@ -144,4 +150,4 @@ def climb(problem, starts, voxels) -> Optimum:
         rows = rows[~converged[rows] & (damping[rows] < LARGEST)]
         if not len(rows):
             break
-    return Optimum(values, cost, converged | (damping >= LARGEST))
+    return Optimum(values, cost, hessians, gradients, converged | (damping >= LARGEST))

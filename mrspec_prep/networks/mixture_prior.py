@@ -13,6 +13,7 @@ from mrspec_prep.networks.coordinates import Coordinates, Errors
 from mrspec_prep.networks.least_squares import BLOCK, least_squares, standard_errors, valid_voxels
 from mrspec_prep.networks.maps import MapsResult
 from mrspec_prep.networks.mixture import Mixture, posterior, sums_block
+from mrspec_prep.networks.problem import settings_of
 
 PSEUDO_COUNT = 5.0  # voxels by which each covariance is drawn towards the least one
 LEAST_WIDTH = 0.1  # of the median error: a prior this narrow cannot be told from a point
@@ -49,25 +50,6 @@ class MixtureSettings:
         for name in ("n_learning", "n_starts", "start_steps", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-
-
-def settings_of(kind, given):
-    """Settings of a method from None, a dict or an instance.
-
-    Raises
-    ------
-    ValueError
-        Unknown names; the message lists the known ones.
-
-    """
-    if given is None:
-        return kind()
-    if isinstance(given, kind):
-        return given
-    names = kind.__dataclass_fields__
-    if not isinstance(given, dict) or set(given) - set(names):
-        raise ValueError(f"settings must be among {', '.join(names)}, got {given!r}")
-    return kind(**given)
 
 
 def least_covariance(errors: Errors):

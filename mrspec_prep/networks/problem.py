@@ -45,3 +45,22 @@ class Problem:
     def named(self, values):
         """Columns of a (n_voxels, n_parameters) array by parameter."""
         return {name: np.ascontiguousarray(values[:, p]) for p, name in enumerate(self.model.names)}
+
+
+def settings_of(kind, given):
+    """Settings of a method from None, a dict or an instance.
+
+    Raises
+    ------
+    ValueError
+        Unknown names; the message lists the known ones.
+
+    """
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        return given
+    names = kind.__dataclass_fields__
+    if not isinstance(given, dict) or set(given) - set(names):
+        raise ValueError(f"settings must be among {', '.join(names)}, got {given!r}")
+    return kind(**given)

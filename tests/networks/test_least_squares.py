@@ -115,7 +115,7 @@ def test_wrong_requests_are_answered_with_the_remedy():
         fit_maps(np.array([[1.0, np.nan, 1, 1]]), table)
     with pytest.raises(ValueError, match="noise_std must be"):
         fit_maps(np.ones((2, 4)), table, noise_std=0.0)
-    with pytest.raises(ValueError, match="has no settings"):
+    with pytest.raises(ValueError, match="settings must be among fit"):
         fit_maps(np.ones((2, 4)), table, noise_std=1.0, settings="paper")
 
 
@@ -123,3 +123,30 @@ def test_least_squares_does_not_wait_for_torch():
     code = "import sys, mrspec_prep.networks.least_squares; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert all(":" in place for place in METHODS.values())
+
+
+def test_the_log_linear_fit_is_that_of_dipy():
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.msdki import MeanDiffusionKurtosisModel
+
+    rng = np.random.default_rng(4)
+    bvalue = np.repeat([0.0, 1000.0, 2000.0], [2, 8, 8])
+    direction = rng.standard_normal((18, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction[:2] = 0
+    tissue = {"s0": np.full(30, 100.0), "diffusivity": rng.uniform(0.6, 2, 30), "kurtosis": rng.uniform(0.2, 1.2, 30)}
+    table = Encodings(bvalue=bvalue, direction=direction)
+    signals = add_noise(MODELS["msdki"].signal(table, tissue), 2.0, rng)
+    ours = fit_maps(signals, table, noise_std=2.0, settings={"fit": "log-linear"})
+    theirs = MeanDiffusionKurtosisModel(gradient_table(bvalue, bvecs=direction)).fit(signals).model_params
+    np.testing.assert_allclose(ours.maps["diffusivity"], theirs[:, 0] * 1e3, rtol=1e-6)
+    np.testing.assert_allclose(ours.maps["kurtosis"], theirs[:, 1], rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="logarithm of model ivim is not linear"):
+        fit_maps(
+            np.ones((1, 18)),
+            Encodings(bvalue=100.0 * np.arange(18)),
+            "ivim",
+            "lsq",
+            1.0,
+            settings={"fit": "log-linear"},
+        )

@@ -83,6 +83,11 @@ class Model:
         ``valid(e, **parameters)``: where the model describes all encodings, (n_voxels,) bool.
     magnitude : bool
         The signal is never negative; signed data need another model.
+    log_design : callable or None
+        ``log_design(e)``: (n_encodings, n_parameters) matrix of a model whose logarithm is linear in some
+        coefficients, the first of them log S0.
+    from_log : callable or None
+        ``from_log(coefficients)``: parameters (n_voxels, n_parameters) of those coefficients.
 
     """
 
@@ -95,6 +100,8 @@ class Model:
     b_limit: float = np.inf
     valid: Callable | None = None
     magnitude: bool = True
+    log_design: Callable | None = None
+    from_log: Callable | None = None
 
     @property
     def parameters(self):

@@ -16,6 +16,20 @@ def valid(e, diffusivity, kurtosis):
     return np.max(e.bvalue) * MM2_PER_S * diffusivity * kurtosis <= 3
 
 
+def log_design(e):
+    """Design of log S = log S0 - b D + b2 D2 K / 6, linear in (log S0, D, D2 K)."""
+    b = e.bvalue * MM2_PER_S
+    return np.stack([np.ones_like(b), -b, b**2 / 6], axis=1)
+
+
+def from_log(coefficients):
+    """Return S0, D, K of (log S0, D, D2 K)."""
+    log_s0, diffusivity, product = coefficients.T
+    return np.stack(
+        [np.exp(log_s0), diffusivity, product / np.where(diffusivity == 0, 1e-12, diffusivity) ** 2], axis=1
+    )
+
+
 MSDKI = Model(
     name="msdki",
     tissue=(
@@ -27,4 +41,6 @@ MSDKI = Model(
     reference="Henriques et al. 2019, Magn Reson Med 81:3245",
     b_limit=3100.0,
     valid=valid,
+    log_design=log_design,
+    from_log=from_log,
 )
