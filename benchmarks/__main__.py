@@ -27,6 +27,7 @@ def commands(figures, data):
     yield "coverage", []
     yield "noise_models", []
     yield "group_input", []
+    yield "maps", []
     yield "scaling", [str(figures / "scaling.png")]
     if data is not None:
         yield "real_data", [str(data)]

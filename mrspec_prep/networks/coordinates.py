@@ -7,6 +7,7 @@ import numpy as np
 INSIDE = 0.01  # of the distance between bounds: a logit is linearised no closer to a bound
 _nodes, _weights = np.polynomial.hermite_e.hermegauss(15)
 NODES = _nodes, _weights / _weights.sum()  # of the standard normal distribution
+UNSEEN = 1e-3  # information about a direction [1/rad2] below which there is none: 30 rad
 SMALLEST = 1e-6  # of the median S0: below, a voxel's S0 counts as this
 
 
@@ -90,7 +91,8 @@ class Coordinates:
         u, slopes = self.at(fit.values[:, : self.n])
         information, slope = fit.information[:, : self.n, : self.n], fit.slope[:, : self.n]
         if self.model.oriented:
-            across = fit.information[:, : self.n, self.n :] @ _inverse_across(fit, self.n)
+            inverse = inverse_across(fit.information[:, self.n :, self.n :], fit.values[:, self.n :])
+            across = fit.information[:, : self.n, self.n :] @ inverse
             information = information - across @ fit.information[:, self.n :, : self.n]
         precision = slopes[:, :, None] * information * slopes[:, None, :]
         precision = 0.5 * (precision + precision.transpose(0, 2, 1))
@@ -126,10 +128,23 @@ def marginal_std(factors):
     return np.sqrt((inverse**2).sum(axis=1))
 
 
-def _inverse_across(fit, n):
-    """Inverse of the direction's information across it: (n_voxels, 3, 3), zero along the direction."""
-    block, direction = fit.information[:, n:, n:], fit.values[:, n:]
-    size = np.trace(block, axis1=1, axis2=2)[:, None, None] + 1e-300
+def inverse_across(information, direction):
+    """Inverse of the direction's information across it; zero along it, and where nothing tells of it.
+
+    Parameters
+    ----------
+    information : (n_voxels, 3, 3) array
+    direction : (n_voxels, 3) array
+        Unit vectors.
+
+    Returns
+    -------
+    (n_voxels, 3, 3) array
+
+    """
+    size = np.trace(information, axis1=1, axis2=2)[:, None, None]
+    seen = size > UNSEEN
+    size = np.where(seen, size, 1.0)
     along = direction[:, :, None] * direction[:, None, :]
-    full = np.linalg.inv(block / size + along + 1e-9 * np.eye(3))
-    return (full - along) / size
+    full = np.linalg.inv(information / size + along + 1e-6 * np.eye(3))
+    return np.where(seen, (full - along / (1 + 1e-6)) / size, 0.0)

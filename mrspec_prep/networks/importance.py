@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from mrspec_prep.compiled import compiled, for_blocks
-from mrspec_prep.networks.coordinates import Coordinates
+from mrspec_prep.networks.coordinates import Coordinates, inverse_across
 from mrspec_prep.networks.least_squares import LeastSquares
 from mrspec_prep.networks.likelihood import costs
 from mrspec_prep.networks.mixture import posterior
@@ -213,10 +213,7 @@ class Sampler:
         n = self.coordinates.n
         coupling = self.fit.information[rows, n:, :n]
         direction = self.fit.values[rows, n:]
-        along = direction[:, :, None] * direction[:, None, :]
-        block = self.fit.information[rows, n:, n:]
-        size = np.trace(block, axis1=1, axis2=2)[:, None, None] + 1e-300
-        response = np.linalg.solve(block / size + along + 1e-6 * np.eye(3), -coupling / size)
+        response = -inverse_across(self.fit.information[rows, n:, n:], direction) @ coupling
         moved = np.einsum("nij,nsj->nsi", response, values - self.fit.values[rows, None, :n])
         turned = direction[:, None] + np.clip(moved, -1.0, 1.0)
         return named | {name: turned[..., a] for a, name in enumerate(self.problem.model.names[-3:])}

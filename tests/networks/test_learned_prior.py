@@ -78,7 +78,7 @@ def test_em_over_draws_never_falls():
 def test_a_prior_learned_from_the_scan_comes_close_to_the_true_one(snr):
     rng = np.random.default_rng(3)
     truth, component, signals = simulated(1500, rng, 1 / snr)
-    small = {"n_components": 4, "n_draws": 64, "n_final_draws": 128, "n_rounds": 3}
+    small = {"n_components": 3, "n_starts": 2, "n_starting": 500, "max_steps": 8, "n_draws": 32, "n_final_draws": 128}
     learned = fit_maps(signals, TABLE, method="learned-prior", noise_std=1 / snr, settings=small)
     likely = fit_maps(signals, TABLE, noise_std=1 / snr, distribution="rician")
     found = bayes_reference(make_problem(signals, TABLE, "msdki", 1 / snr, "rician")[0], PRIOR, 256)
@@ -101,3 +101,22 @@ def test_the_same_seed_gives_the_same_maps():
     np.testing.assert_array_equal(runs[0].maps["kurtosis"], runs[1].maps["kurtosis"])
     with pytest.raises(ValueError, match="settings must be among n_components"):
         fit_maps(signals, TABLE, "msdki", "learned-prior", 0.05, settings={"n_clusters": 2})
+
+
+def test_voxels_that_tell_nothing_get_the_prior_and_stop_no_one():
+    rng, model = np.random.default_rng(5), MODELS["ball-stick"]
+    direction = rng.standard_normal((31, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction[0] = 0
+    table = Encodings(bvalue=[0.0] + [1000.0] * 15 + [2500.0] * 15, direction=direction)
+    truth = {"s0": np.full(60, 100.0), "stick_fraction": rng.uniform(0.3, 0.7, 60)}
+    truth |= {"stick_diffusivity": np.full(60, 1.7), "ball_diffusivity": np.full(60, 0.9)}
+    truth |= dict(zip(model.names[-3:], rng.standard_normal((3, 60)), strict=True))
+    truth["stick_fraction"][:5] = 0.0  # no direction
+    signals = add_noise(model.signal(table, truth), 2.0, rng, "rician")
+    signals[5] = 0.0
+    small = {"n_components": 1, "n_starts": 1, "n_draws": 32, "n_final_draws": 64, "n_rounds": 1, "max_steps": 5}
+    for method, settings in (("lsq-gmm", {"n_components": (1,)}), ("learned-prior", small)):
+        result = fit_maps(signals, table, "ball-stick", method, 2.0, settings=settings)
+        assert all(np.isfinite(values).all() for values in (*result.maps.values(), *result.std.values()))
+        assert np.abs(result.maps["stick_fraction"] - truth["stick_fraction"])[6:].max() < 0.2
