@@ -75,6 +75,7 @@ def run(argv=None):
         LOGGER.error("FAILED: the run could not go on. Please report this with the log: %s", log_file)
         return EXIT_FAILED
     except Interrupted as stop:
+        RECEIVED.clear()  # a signal ends this run, not the next one of the same process
         _kill_children()
         LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
         return 128 + stop.signal
