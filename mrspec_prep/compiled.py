@@ -10,20 +10,29 @@ from threadpoolctl import ThreadpoolController
 
 #: sums may be reordered by the compiler (vector registers), never by the number of threads
 REORDERED_SUMS = {"reassoc", "contract", "nsz", "arcp"}
-#: a callee is part of its caller's code: called by its name, it could be either of two copies that sum in another
-#: order, the one compiled in this process or the one in the cache, and results would differ in their last bits
-SETTINGS = {"nogil": True, "fastmath": REORDERED_SUMS, "forceinline": True}
+SETTINGS = {"nogil": True, "fastmath": REORDERED_SUMS}
 
 
 def compiled(function):
-    """Compile to machine code that releases the GIL; cached on disk where a cache folder can be written.
+    """Compile to machine code that releases the GIL; cached on disk where a cache folder can be written."""
+    return _compile(function, SETTINGS)
 
-    The code, and with it every bit of a result, does not depend on what the process compiled before.
+
+def compiled_within(function):
+    """The same for a function that becomes part of its callers' code, wherever it is called.
+
+    Called by its name it could be either of two copies, the one compiled in this process or the one in the cache,
+    whose sums may have another order: the first run on a machine would differ from the next in the last bits.
+    Costs compilation where callers are many.
     """
+    return _compile(function, SETTINGS | {"forceinline": True})
+
+
+def _compile(function, settings):
     try:
-        return numba.njit(function, cache=True, **SETTINGS)
+        return numba.njit(function, cache=True, **settings)
     except RuntimeError:  # numba: "no locator available", no folder is writable
-        return numba.njit(function, **SETTINGS)
+        return numba.njit(function, **settings)
 
 
 _threads = ContextVar("threads", default=None)

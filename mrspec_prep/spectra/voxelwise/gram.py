@@ -7,19 +7,19 @@ what rounding leaves in it is corrected at the end by one step of iterative refi
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.spectra.compiled import compiled, compiled_within
 
 DEPENDENT = 1e-12  # a bin whose new part is below this share of itself lies in the span of those in use
 LANES = 8  # rows of the inverse are worked on in multiples of this length; they hold zeros beyond the bins in use
 
 
-@compiled
+@compiled_within
 def padded(n):
     """Next multiple of ``LANES``."""
     return (n + LANES - 1) // LANES * LANES
 
 
-@compiled
+@compiled_within
 def enter_bin(gram, alpha, new, multiplier, n_members, use):
     """Take one more bin into the inverse of G_PP + alpha I and into the solution on P; False where it is dependent."""
     members, target, inverse, row, change = use
@@ -57,7 +57,7 @@ def enter_bin(gram, alpha, new, multiplier, n_members, use):
     return True
 
 
-@compiled
+@compiled_within
 def leave_bin(gone, n_members, amount, use):
     """Take one bin out; the last one gets its place."""
     members, target, inverse, row, _ = use
@@ -87,7 +87,7 @@ def leave_bin(gone, n_members, amount, use):
         inverse[i, last] = 0.0
 
 
-@compiled
+@compiled_within
 def settle(n_members, amount, use):
     """Go to the solution on the bins in use, dropping those that reach zero on the way; returns their number."""
     target = use[1]
@@ -109,7 +109,7 @@ def settle(n_members, amount, use):
                 n_members -= 1
 
 
-@compiled
+@compiled_within
 def refine_target(multiplier, alpha, n_members, use):
     """One step of iterative refinement: on the bins in use, the multipliers should be alpha f."""
     members, target, inverse, row, _ = use
@@ -122,7 +122,7 @@ def refine_target(multiplier, alpha, n_members, use):
         target[i] += total
 
 
-@compiled
+@compiled_within
 def find_multipliers(gram, correlation, members, n_members, amount, multiplier):
     """C - G f, four bins in use at a time."""
     n_bins = multiplier.shape[0]
@@ -142,7 +142,7 @@ def find_multipliers(gram, correlation, members, n_members, amount, multiplier):
         i += 1
 
 
-@compiled
+@compiled_within
 def best_bin(multiplier, weight):
     """Bin with the largest positive multiplier over the square root of its diagonal, and the square of this."""
     best, entering = 0.0, -1
@@ -153,7 +153,7 @@ def best_bin(multiplier, weight):
     return best, entering
 
 
-@compiled
+@compiled_within
 def gram_active_set(gram, correlation, alpha, tolerance, max_changes, work):
     """argmin_{f>=0} f'Gf/2 - f'c + alpha/2 ||f||2 from f = 0; returns the number of bins in use and of changes.
 
@@ -196,7 +196,7 @@ def gram_active_set(gram, correlation, alpha, tolerance, max_changes, work):
     return n_members, changes
 
 
-@compiled
+@compiled_within
 def gram_workspace(gram):
     """Arrays of ``gram_active_set``: amounts, multipliers, 1 / diag(G), the same where a bin may enter; bins in use."""
     n_bins = gram.shape[0]

@@ -10,7 +10,7 @@ Most bins stay at zero, far from entering: Newton works on the bins that might t
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.spectra.compiled import compiled, compiled_within
 
 SUFFICIENT_SLOPE = 0.1  # a full step is taken when it leaves at most this part of the slope
 STALLED_STEPS = 10  # steps without halving a small gap after which rounding is held to be reached
@@ -21,7 +21,7 @@ CANDIDATE_SHARE = 0.3  # bins whose z is above minus this share of the largest z
 RESTRICTED_SHARE = 0.3  # of the tolerance, to be reached on the bins that take part
 
 
-@compiled
+@compiled_within
 def dots(columns, index, vector, out):
     """out_i = b_j' vector for the columns j = index_i."""
     n_ranks = vector.shape[0]
@@ -33,7 +33,7 @@ def dots(columns, index, vector, out):
         out[i] = total
 
 
-@compiled
+@compiled_within
 def gradient(columns, index, signal, alpha, y, z, g):
     """G = y - s + B (z)_+ / alpha; returns ||g||2 and ||f||2 alpha2."""
     n_ranks = y.shape[0]
@@ -54,7 +54,7 @@ def gradient(columns, index, signal, alpha, y, z, g):
     return total, penalty
 
 
-@compiled
+@compiled_within
 def relative_gap(outside, alpha, y, g, squared, penalty):
     """Duality gap over the dual objective (a lower bound of the best objective), neither halved."""
     if squared == 0.0:
@@ -65,7 +65,7 @@ def relative_gap(outside, alpha, y, g, squared, penalty):
     return squared / max(primal - squared, 1e-300)
 
 
-@compiled
+@compiled_within
 def add_products(columns, chosen, signs, n_chosen, matrix, space):
     """Add signs_c b_c b_c' over the chosen columns to the lower triangle, two rows by two columns at a time."""
     n = matrix.shape[0]
@@ -97,7 +97,7 @@ def add_products(columns, chosen, signs, n_chosen, matrix, space):
                     matrix[next_i, next_k] += bq
 
 
-@compiled
+@compiled_within
 def cholesky(matrix):
     """Replace the lower triangle of a positive definite matrix by its Cholesky factor."""
     n = matrix.shape[0]
@@ -113,7 +113,7 @@ def cholesky(matrix):
         matrix[i, i] = np.sqrt(max(total, 1e-300))
 
 
-@compiled
+@compiled_within
 def solve_factored(factor, x):
     """Solve L L' x = x in place."""
     n = factor.shape[0]
@@ -129,7 +129,7 @@ def solve_factored(factor, x):
             x[k] -= factor[i, k] * xi
 
 
-@compiled
+@compiled_within
 def direction_by_ranks(products, alpha, g, d, matrix):
     """D = -alpha (alpha I + B_A B_A')^-1 g on the leading ranks, -g on the others (where B_A B_A' << alpha).
 
@@ -147,7 +147,7 @@ def direction_by_ranks(products, alpha, g, d, matrix):
         d[k] = -g[k]
 
 
-@compiled
+@compiled_within
 def update_products(columns, index, z, counted, products, changed, signs, space):
     """Bring B_A B_A' up to date with A = {z > 0}: columns that entered are added, those that left taken away."""
     n_changed = 0
@@ -164,7 +164,7 @@ def update_products(columns, index, z, counted, products, changed, signs, space)
     add_products(columns, changed, signs, n_changed, products, space)
 
 
-@compiled
+@compiled_within
 def direction_by_bins(columns, active, n_active, alpha, g, d, matrix, x):
     """The same by Woodbury's identity: d = -g + B_A (alpha I + B_A'B_A)^-1 B_A'g."""
     n_ranks = g.shape[0]
@@ -192,7 +192,7 @@ def direction_by_bins(columns, active, n_active, alpha, g, d, matrix, x):
             d[k] += x[i] * a[k]
 
 
-@compiled
+@compiled_within
 def slope(y, signal, d, z, zd, alpha, t):
     """First and second derivative of phi(y + t d) in t, from z = B'y and zd = B'd."""
     first, second = 0.0, 0.0
@@ -208,7 +208,7 @@ def slope(y, signal, d, z, zd, alpha, t):
     return first + bent / alpha, second + curved / alpha
 
 
-@compiled
+@compiled_within
 def step_length(y, signal, d, z, zd, alpha, slope0):
     """Step along d: 1 where it leaves little slope, else the root of the slope by safeguarded Newton."""
     first, second = slope(y, signal, d, z, zd, alpha, 1.0)
@@ -236,7 +236,7 @@ def step_length(y, signal, d, z, zd, alpha, slope0):
     return t
 
 
-@compiled
+@compiled_within
 def newton(columns, index, n_leading, signal, outside, alpha, y, tolerance, max_steps, work):
     """Minimise phi over the columns of ``index`` from y, in place, until the relative gap is within the tolerance.
 
@@ -291,7 +291,7 @@ def newton(columns, index, n_leading, signal, outside, alpha, y, tolerance, max_
     return best_gap, step
 
 
-@compiled
+@compiled_within
 def workspace(n_bins, n_ranks):
     """Arrays that ``newton`` writes to."""
     return (
