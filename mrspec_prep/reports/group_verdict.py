@@ -31,7 +31,7 @@ def judge_group(results, words):
     texts = words["verdict"]
     if results.spectra is None or not results.n_participants:
         return Verdict(PROBLEM, texts["nothing"], ())
-    parts = (_what, _left_out, _clustering, _residual, _unexplained, _oddities, _site_remarks, _difference)
+    parts = (_what, _only_one, _left_out, _clustering, _residual, _unexplained, _oddities, _site_remarks, _difference)
     remarks = [remark for part in parts for remark in part(results, texts)]
     incomplete = bool(results.crashes or results.unreadable)
     if incomplete:
@@ -140,6 +140,12 @@ def _what(results, texts):
         "protocols": f", {count(len(protocols), 'protocol')}" if len(protocols) > 1 else "",
     }
     yield Remark(texts["frozen" if about.get("Mode") == "frozen" else "fitted"].format(**said))
+
+
+def _only_one(results, texts):
+    """A joint fit to one participant is no group; an atlas is applied to one as well as to many."""
+    if results.n_participants == 1 and results.spectra.metadata.get("Mode") != "frozen":
+        yield Remark(texts["only_one"], CAUTION, texts["look_participants"])
 
 
 def _left_out(results, texts):

@@ -144,6 +144,14 @@ def test_a_cluster_of_one_participant_is_an_oddity(results):
     assert "Cluster 8 lies almost wholly in one participant" in said(found)[1]
 
 
+def test_a_group_of_one_participant_is_no_group(results):
+    one = Study(n_participants=1, n_pathological=0, shape=(10, 10, 2))
+    verdict, text = said(results(one, left_out=False))
+    assert "This group is one participant" in text and verdict.level == "caution"
+    assert "This group is one participant" not in said(results(one, left_out=False, frozen=True))[1]
+    assert "This group is one participant" not in said(results(left_out=False))[1]
+
+
 def test_without_groups_nothing_is_compared_and_that_is_said(results):
     found = results(compare="n/a")
     assert "Nothing was compared: participants.tsv has no column" in said(found)[1]
