@@ -10,6 +10,7 @@ from mrspec_prep.spectra.compiled import compiled
 from mrspec_prep.spectra.group.members import Member
 
 BLOCK = 1024  # voxels read and brought to their units at a time
+LARGEST_RATIO = 1e8  # of a voxel's 2-norm to its noise; the signals of files are of single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def prepare_member(member, protocol, scale, name="member"):
     Raises
     ------
     ValueError
-        Values not finite, sigma not positive, energies negative, signals zero everywhere.
+        Values not finite, sigma not positive, energies negative, signals zero everywhere or beyond single precision.
 
     """
     norms = np.empty(member.n_voxels)
@@ -109,6 +110,12 @@ def _check_block(signals, sigma, outside, name, start):
     if not (sigma > 0).all():
         raise ValueError(f"{name}: noise_std must be > 0 everywhere, voxel {start + sigma.argmin()} has {sigma.min()}")
     scale = np.einsum("nk,nk->n", signals, signals)
+    ratio = np.sqrt(scale) / sigma
+    if ratio.max(initial=0.0) > LARGEST_RATIO:
+        raise ValueError(
+            f"{name}: the signals of voxel {start + ratio.argmax()} are {ratio.max():.3g} times its noise_std, more "
+            f"than single precision can hold ({LARGEST_RATIO:.0g}): a damaged or wrongly scaled file"
+        )
     if (outside < -1e-4 * scale - 1e-300).any():
         raise ValueError(f"{name}: outside must be >= 0, voxel {start + outside.argmin()} has {outside.min()}")
 
