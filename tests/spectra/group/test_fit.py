@@ -140,7 +140,7 @@ def test_wrong_input_is_refused_in_words(world, one_protocol, protocols):
         ([replace(good, signals=good.signals[:, :3])], protocols[:1], {}, "3 compressed signals per voxel"),
         ([replace(good, signals=good.signals * np.nan)], protocols[:1], {}, "member 0: 150 voxels hold NaN"),
         ([replace(good, noise_std=0 * good.noise_std)], protocols[:1], {}, "noise_std must be > 0 everywhere"),
-        ([replace(good, noise_std=1e-30 * good.noise_std)], protocols[:1], {}, "times its noise_std, more than single precision"),
+        ([replace(good, noise_std=1e-30 * good.noise_std)], protocols[:1], {}, "more than single precision"),
         ([replace(good, signals=0 * good.signals, outside=0 * good.outside)], protocols[:1], {}, "zero everywhere"),
     ]
     for members, scans, settings, words in cases:
