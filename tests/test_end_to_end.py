@@ -13,7 +13,6 @@ from bids import BIDSLayout
 
 from mrspec_prep.bids.cohort import collect_cohort
 from mrspec_prep.bids.compressed import read_compressed
-from mrspec_prep.bids.compressed_checks import check_values
 from mrspec_prep.bids.derivatives import pybids_config, read_map
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
@@ -156,7 +155,7 @@ def test_the_group_can_collect_what_participants_leave(finished):
     assert cohort.kernel == "adc-t2star" and cohort.grid.shape == (16, 16)
     for member in cohort.members:
         found = read_compressed(member.header.path)
-        check_values(found)
+        assert np.isfinite(found.signals).all()
         mask = nib.load(folder / f"out/sub-{member.subject}/dwi/sub-{member.subject}_desc-roi_mask.nii.gz")
         np.testing.assert_array_equal(found.roi, mask.get_fdata() > 0)
         noise = nib.load(folder / f"out/sub-{member.subject}/dwi/sub-{member.subject}_desc-noise_dwimap.nii.gz")

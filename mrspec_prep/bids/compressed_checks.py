@@ -12,7 +12,6 @@ FORMAT = 1  # of the file; to be raised whenever its content changes its meaning
 DISTRIBUTIONS = ("gaussian", "student-t")
 LARGEST_KERNEL = 500_000_000  # numbers in a kernel matrix: what a header may ask us to compute
 LONGEST_AXIS, LARGEST_IMAGE = 32_767, 2**31  # voxels: what NIfTI-1 can hold; what a header may ask us to write
-BLOCK = 65_536  # voxels looked at together
 
 
 class FormatError(InputError):
@@ -21,20 +20,6 @@ class FormatError(InputError):
 
 class NoiseError(InputError):
     """A file whose noise level is missing or impossible."""
-
-
-def check_values(compressed):
-    """Raise InputError where a value is not finite or a sigma not positive; reads all of the file once."""
-    for start in range(0, compressed.header.n_voxels, BLOCK):
-        part = slice(start, start + BLOCK)
-        finite = np.isfinite(compressed.signals[part]).all() and np.isfinite(compressed.outside[part]).all()
-        if not finite:
-            raise InputError(
-                "compressed signals hold NaN or infinite values",
-                file=compressed.header.path,
-                remedy="run the participant level again",
-            )
-    check_sigma(compressed.header)
 
 
 def check_sigma(header):
