@@ -4,7 +4,8 @@ from collections import Counter
 
 MINUTE = 60.0
 # processor seconds of the group fit, on one thread (benchmarks.group)
-SECONDS_PER_VOXEL_STEP_CLUSTER = 5e-8  # one voxel in one EM step, per cluster
+#: one voxel in one EM step, per cluster: measured on one core, 1e5 voxels, 8 clusters (docs/group_method.md, docs/hpc.md)
+SECONDS_PER_VOXEL_STEP_CLUSTER = {"gaussian": 4.4e-8, "student-t": 1.4e-7}
 SECONDS_PER_VOXEL_MAP = 4e-6  # responsibilities and their maps
 SECONDS_AROUND = 20.0  # start, tables, report
 STEPS = 150  # EM steps that a fit usually takes
@@ -72,9 +73,10 @@ def _what(plan):
 
 def expected_group_cost(plan, resources):
     """Expected seconds and gigabytes (rough; the run itself is the measure)."""
-    voxels = plan.cohort.n_voxels
+    headers = [member.header for member in plan.cohort.members]
+    step = sum(header.n_voxels * SECONDS_PER_VOXEL_STEP_CLUSTER[header.distribution] for header in headers)
     n_clusters = 0 if plan.options.group.frozen else sum(plan.options.group.candidates)
     steps = min(STEPS, plan.options.group.max_steps)
-    computing = voxels * (n_clusters * steps * SECONDS_PER_VOXEL_STEP_CLUSTER + SECONDS_PER_VOXEL_MAP)
-    held = sum(member.header.n_voxels * (4 * member.header.n_ranks + 8) for member in plan.cohort.members)
+    computing = n_clusters * steps * step + plan.cohort.n_voxels * SECONDS_PER_VOXEL_MAP
+    held = sum(header.n_voxels * (4 * header.n_ranks + 8) for header in headers)
     return SECONDS_AROUND + computing / resources.nprocs, GB_AROUND + min(held * 1e-9, resources.mem_gb)
