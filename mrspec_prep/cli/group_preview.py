@@ -4,7 +4,7 @@ from collections import Counter
 
 MINUTE = 60.0
 # processor seconds of the group fit, on one thread (benchmarks.group)
-#: one voxel in one EM step, per cluster: measured on one core, 1e5 voxels, 8 clusters (docs/group_method.md, docs/hpc.md)
+#: one voxel in one EM step, per cluster: measured with 1e5 voxels, 8 clusters (docs/group_method.md, docs/hpc.md)
 SECONDS_PER_VOXEL_STEP_CLUSTER = {"gaussian": 4.4e-8, "student-t": 1.4e-7}
 SECONDS_PER_VOXEL_MAP = 4e-6  # responsibilities and their maps
 SECONDS_AROUND = 20.0  # start, tables, report
