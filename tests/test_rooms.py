@@ -21,8 +21,8 @@ ALLOWED = {
     "workflows": {"interfaces", "reports", "bids", "spectra", "networks", "physics"},
     "cli": {"workflows", "interfaces", "reports", "bids", "spectra", "networks", "physics"},
 }
-#: inside spectra, from the bottom up: a room may import those above it in this list (and ``compiled``)
-SPECTRA = ["compiled", "compression", "voxelwise", "regions", "noise", "design"]
+#: inside spectra, from the bottom up: a room may import those above it in this list
+SPECTRA = ["compression", "voxelwise", "regions", "noise", "design"]
 SPECTRA += ["space", "uncertainty", "clusters", "components", "group"]
 SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrspec_prep import __version__
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.interfaces.group_members import member_of, protocol_of
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.group import Statistics, member_statistics, prepare_member
 
 LOGGER = logging.getLogger("mrspec_prep")

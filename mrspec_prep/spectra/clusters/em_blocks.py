@@ -6,8 +6,8 @@ them is the log-density computed in full; what a bound leaves out is lost to rou
 
 import numpy as np
 
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.clusters.em_steps import NEGLIGIBLE, scaled_fit
-from mrspec_prep.spectra.compiled import compiled
 
 TILE = 256  # voxels whose bounds stay in the cache
 LARGEST_PRODUCT = 1e250

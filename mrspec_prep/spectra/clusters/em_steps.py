@@ -7,7 +7,7 @@ so that the likelihood stays proper and its EM never falls.
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 
 NEGLIGIBLE = 60.0  # nats below the best cluster at which a responsibility is lost to rounding
 

@@ -7,8 +7,8 @@ each the softmax of (log-density + h + beta sum_k c_nk w_k). The last sum is cal
 
 import numpy as np
 
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.clusters.em_steps import scaled_fit
-from mrspec_prep.spectra.compiled import compiled
 
 SMALLEST = 1e-300
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse
 
+from mrspec_prep.compiled import for_blocks
 from mrspec_prep.spectra.clusters.em_noise import noise_densities, noise_expect, noise_responsibilities
 from mrspec_prep.spectra.clusters.potts import (
     SMALLEST,
@@ -22,7 +23,6 @@ from mrspec_prep.spectra.clusters.potts import (
     sums_block,
     support_block,
 )
-from mrspec_prep.spectra.compiled import for_blocks
 from mrspec_prep.spectra.space.neighbours import Neighbours
 
 BLOCK = 4096  # voxels per partial sum

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
-from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.components.anchors import anchor_signals
 from mrspec_prep.spectra.components.map_descent import MapSteps, descend, fit_weights, state_from_means
 from mrspec_prep.spectra.components.uniqueness import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled, for_blocks
 from mrspec_prep.spectra.components.simplex import weights_block
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
 

@@ -6,7 +6,7 @@ few dimensions. The objective never rises, and the start only decides how long i
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 
 RIDGE = 1e-12  # of the largest diagonal entry of H: equal components share their weight
 MULTIPLIER = 1e-11  # a component enters where its slope exceeds this share of the largest |c| and |H|

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import chi2, f
 
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE
-from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.group.basis import common_basis
 from mrspec_prep.spectra.group.members import check_group
 from mrspec_prep.spectra.group.passes import ThreadExecutor, member_responsibilities

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2
 
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE, Problem
-from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.components.inspect_map import START_TOLERANCE, starting_means
 from mrspec_prep.spectra.components.map_descent import descend
 from mrspec_prep.spectra.components.uniqueness import CONFIDENCE

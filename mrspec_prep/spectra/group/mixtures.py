@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.components.map_descent import best_rescaling, fit_block
 from mrspec_prep.spectra.group.basis import CommonBasis
 from mrspec_prep.spectra.group.passes import PIECE

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaln
 
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE
-from mrspec_prep.spectra.compiled import compiled
 from mrspec_prep.spectra.group.members import Member
 
 BLOCK = 1024  # voxels read and brought to their units at a time

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_noise import VoxelNoise
 from mrspec_prep.spectra.clusters.em_problem import Problem
 from mrspec_prep.spectra.clusters.short_runs import first_state
 from mrspec_prep.spectra.clusters.starts import START_COLUMNS, START_VOXELS, VISIBLE_SHARE, partition_stability
-from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_columns
 from mrspec_prep.spectra.compression.reduction import ReducedKernel
 from mrspec_prep.spectra.group.basis import CommonBasis

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln
 
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_steps import expanded_scale
-from mrspec_prep.spectra.compiled import single_threaded_blas
 from mrspec_prep.spectra.group.basis import CommonBasis
 from mrspec_prep.spectra.group.passes import Sent
 from mrspec_prep.spectra.group.proportions import dirichlet_mode

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled, for_blocks
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.magnitude_noise import floor_power, shared_channel_variance
 from mrspec_prep.spectra.voxelwise.newton import add_products, cholesky

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import single_threaded_blas
+from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.voxelwise.nnls import fit_nnls
 

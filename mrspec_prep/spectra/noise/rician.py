@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_basis
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.likelihoods import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.estimate import effective_parameters
 from mrspec_prep.spectra.uncertainty.resampling import refit_copies

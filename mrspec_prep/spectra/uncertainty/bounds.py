@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2, f
 
-from mrspec_prep.spectra.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled, for_blocks
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.regions.integration import region_bins
 from mrspec_prep.spectra.voxelwise.active_set import active_set

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
 
 

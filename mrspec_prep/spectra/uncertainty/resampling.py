@@ -6,7 +6,7 @@ then that copy gets a factor of its own. See ``newton`` for the problem and its 
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.voxelwise.newton import cholesky, solve_factored, step_length
 
 FAIR_GAIN = 0.25  # a step with an old factor is worth it while ||g|| falls at least to this part

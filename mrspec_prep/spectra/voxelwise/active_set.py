@@ -6,7 +6,7 @@ problems, and warm starts from a spectrum that is nearly right.
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 
 DEPENDENT = 1e-13  # a column whose new part is below this share of itself lies in the span of those in use
 

@@ -11,7 +11,7 @@ bins of the wrong sign at once (Kim and Park, SIAM J Sci Comput 2011); large one
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.voxelwise.newton import cholesky, solve_factored, step_length
 
 CHANCES = 3  # block trades without fewer wrong signs before single trades take over (Kim and Park 2011)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.voxelwise.active_set import active_set
 from mrspec_prep.spectra.voxelwise.alpha_path import evaluate, forget, new_state, products
 

@@ -7,7 +7,7 @@ what rounding leaves in it is corrected at the end by one step of iterative refi
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled, compiled_within
+from mrspec_prep.compiled import compiled, compiled_within
 
 DEPENDENT = 1e-12  # a bin whose new part is below this share of itself lies in the span of those in use
 LANES = 8  # rows of the inverse are worked on in multiples of this length; they hold zeros beyond the bins in use

@@ -10,7 +10,7 @@ Most bins stay at zero, far from entering: Newton works on the bins that might t
 
 import numpy as np
 
-from mrspec_prep.spectra.compiled import compiled, compiled_within
+from mrspec_prep.compiled import compiled, compiled_within
 
 SUFFICIENT_SLOPE = 0.1  # a full step is taken when it leaves at most this part of the slope
 STALLED_STEPS = 10  # steps without halving a small gap after which rounding is held to be reached

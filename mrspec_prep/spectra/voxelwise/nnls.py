@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
-from mrspec_prep.spectra.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_basis
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.voxelwise.active_set import active_set_block
