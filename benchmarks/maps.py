@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.networks import METHODS, fit_maps
-from mrspec_prep.networks.bayes_reference import bayes_reference
 from mrspec_prep.networks.maps import make_problem
-from mrspec_prep.networks.mixture import Mixture
+from mrspec_prep.networks.priors.bayes_reference import bayes_reference
+from mrspec_prep.networks.priors.mixture import Mixture
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 

@@ -21,9 +21,12 @@ ALLOWED = {
     "workflows": {"interfaces", "reports", "bids", "spectra", "networks", "physics"},
     "cli": {"workflows", "interfaces", "reports", "bids", "spectra", "networks", "physics"},
 }
-#: inside spectra, from the bottom up: a room may import those above it in this list
-SPECTRA = ["compression", "voxelwise", "regions", "noise", "design"]
-SPECTRA += ["space", "uncertainty", "clusters", "components", "group"]
+#: inside a room, from the bottom up: a sub-room may import those above it in its list
+STACKS = {
+    "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
+    + ["space", "uncertainty", "clusters", "components", "group"],
+    "networks": ["problem", "result", "fitting", "priors", "voxel_nets", "maps"],
+}
 SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
 
 #: rooms that may use an outside library; a library not named is free
@@ -80,14 +83,18 @@ def test_imports_run_down(path):
     assert list(forbidden(path, room)) == []
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "spectra").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_the_rooms_of_spectra_are_stacked(path):
-    if path == PACKAGE / "spectra" / "__init__.py":
+STACKED = [path for path in FILES if path.relative_to(PACKAGE).parts[0] in STACKS]
+
+
+@pytest.mark.parametrize("path", STACKED, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_within_a_room_are_stacked(path):
+    whole, *rest = path.relative_to(PACKAGE).parts
+    if rest == ["__init__.py"]:
         return  # gathers the public names
-    room = path.relative_to(PACKAGE / "spectra").parts[0].removesuffix(".py")
-    inside = [(m.split("."), line) for m, line in imports(path) if m.startswith("mrspec_prep.spectra")]
+    stack, room = STACKS[whole], rest[0].removesuffix(".py")
+    inside = [(m.split("."), line) for m, line in imports(path) if m.startswith(f"mrspec_prep.{whole}")]
     for (_, _, target, *_), line in inside:
-        assert SPECTRA.index(target) <= SPECTRA.index(room), f"{path.name}:{line}: {room} may not import {target}"
+        assert stack.index(target) <= stack.index(room), f"{path.name}:{line}: {room} may not import {target}"
 
 
 @pytest.mark.parametrize(

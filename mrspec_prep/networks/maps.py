@@ -1,66 +1,22 @@
 """Parameter maps: one call for every model and method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import import_module
 
 import numpy as np
 
 from mrspec_prep.networks.problem import DISTRIBUTIONS, Problem
+from mrspec_prep.networks.result import MapsResult
 from mrspec_prep.physics.models import model_named, prepare
 
 #: methods, each ``module:function`` below this room, imported when asked for (some need torch);
 #: called as function(problem, seed=, device=, settings=, on_step=) and answering a ``MapsResult``
 METHODS = {
-    "lsq": "least_squares:fit_least_squares",
-    "lsq-gmm": "mixture_prior:fit_mixture_prior",
-    "learned-prior": "learned_prior:fit_learned_prior",
+    "lsq": "fitting.least_squares:fit_least_squares",
+    "lsq-gmm": "priors.mixture_prior:fit_mixture_prior",
+    "learned-prior": "priors.learned_prior:fit_learned_prior",
 }
 MAGNITUDE_METHODS = ("learned-prior",)  # methods whose likelihood is Rician unless told otherwise
-
-
-@dataclass(frozen=True, eq=False)
-class MapsResult:
-    """Parameter maps of many voxels.
-
-    Attributes
-    ----------
-    maps : dict of str to (n_voxels,) array
-        By parameter of the model [units of the model's table].
-    std : dict of str to (n_voxels,) array or None
-        Posterior standard deviation (least squares: standard error), same names and units.
-    latent : (n_voxels, n_latent) array or None
-    cluster_probs : (n_voxels, K) array or None
-        Probability that a voxel belongs to each component of the prior.
-    risk : (n_voxels,) array or None
-        Disagreement with least squares beyond what the noise explains; None for least squares itself.
-    converged : (n_voxels,) bool array
-    valid : (n_voxels,) bool array
-        Where the model describes the whole protocol at these parameters (MSDKI: b <= 3 / (D K)).
-    noise_std : (n_voxels,) array
-        Sigma that was used [signal units].
-    history : dict of str to list
-        What was watched while training, by name; empty where nothing was trained.
-    device : str
-        ``cpu`` or ``cuda``.
-    seed : int
-    settings : dict
-        Every setting that was used, defaults too.
-
-    """
-
-    maps: dict
-    std: dict | None
-    converged: np.ndarray
-    valid: np.ndarray
-    noise_std: np.ndarray
-    latent: np.ndarray | None = None
-    cluster_probs: np.ndarray | None = None
-    risk: np.ndarray | None = None
-    history: dict = field(default_factory=dict)
-    device: str = "cpu"
-    seed: int = 0
-    settings: dict = field(default_factory=dict)
 
 
 def fit_maps(
@@ -149,7 +105,7 @@ def make_problem(signals, encodings, model, noise_std=None, distribution="gaussi
         raise ValueError(f"noise_std must be finite and > 0, got {sigma[~(sigma > 0)][:5]}")
     fields = (model, prepared.signals, prepared.encodings, prepared.n_averages)
     if not measured:
-        from mrspec_prep.networks.least_squares import residual_noise
+        from mrspec_prep.networks.fitting.least_squares import residual_noise
 
         sigma[:] = residual_noise(Problem(*fields, sigma, "gaussian"))
     return Problem(*fields, sigma, distribution), measured

@@ -11,10 +11,10 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from mrspec_prep.compiled import compiled, for_blocks
-from mrspec_prep.networks.coordinates import Coordinates, inverse_across
-from mrspec_prep.networks.least_squares import LeastSquares
-from mrspec_prep.networks.likelihood import costs
-from mrspec_prep.networks.mixture import posterior
+from mrspec_prep.networks.fitting.least_squares import LeastSquares
+from mrspec_prep.networks.fitting.likelihood import costs
+from mrspec_prep.networks.priors.coordinates import Coordinates, inverse_across
+from mrspec_prep.networks.priors.mixture import posterior
 from mrspec_prep.networks.problem import Problem
 
 VOXELS = 64  # per block of draws

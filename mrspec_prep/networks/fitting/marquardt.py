@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import compiled
-from mrspec_prep.networks.likelihood import evaluate
+from mrspec_prep.networks.fitting.likelihood import evaluate
 
 MAX_STEPS = 100
 TOLERANCE = 1e-5  # of a step, relative to the parameter or to a thousandth of its bounds' distance

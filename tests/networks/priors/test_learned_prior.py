@@ -5,13 +5,13 @@ import pytest
 from scipy.stats import norm, rice
 
 from mrspec_prep.networks import fit_maps
-from mrspec_prep.networks.bayes_reference import bayes_reference
-from mrspec_prep.networks.importance import Sampler
-from mrspec_prep.networks.learned_prior import draw_all, em_step
-from mrspec_prep.networks.least_squares import least_squares
+from mrspec_prep.networks.fitting.least_squares import least_squares
 from mrspec_prep.networks.maps import make_problem
-from mrspec_prep.networks.mixture import Mixture
-from mrspec_prep.networks.mixture_prior import MixtureSettings, deconvolve, least_covariance
+from mrspec_prep.networks.priors.bayes_reference import bayes_reference
+from mrspec_prep.networks.priors.importance import Sampler
+from mrspec_prep.networks.priors.learned_prior import draw_all, em_step
+from mrspec_prep.networks.priors.mixture import Mixture
+from mrspec_prep.networks.priors.mixture_prior import MixtureSettings, deconvolve, least_covariance
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 

@@ -1,8 +1,8 @@
 """What is possible: the posterior mean under a prior that is known, as in a simulation."""
 
-from mrspec_prep.networks.importance import Sampler, Summary, summarise
-from mrspec_prep.networks.least_squares import least_squares
-from mrspec_prep.networks.mixture import Mixture
+from mrspec_prep.networks.fitting.least_squares import least_squares
+from mrspec_prep.networks.priors.importance import Sampler, Summary, summarise
+from mrspec_prep.networks.priors.mixture import Mixture
 from mrspec_prep.networks.problem import Problem
 
 

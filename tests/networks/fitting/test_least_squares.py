@@ -120,7 +120,7 @@ def test_wrong_requests_are_answered_with_the_remedy():
 
 
 def test_least_squares_does_not_wait_for_torch():
-    code = "import sys, mrspec_prep.networks.least_squares; sys.exit('torch' in sys.modules)"
+    code = "import sys, mrspec_prep.networks.fitting.least_squares; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert all(":" in place for place in METHODS.values())
 

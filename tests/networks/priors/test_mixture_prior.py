@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from mrspec_prep.networks import fit_maps
-from mrspec_prep.networks.coordinates import Coordinates, Errors
-from mrspec_prep.networks.mixture import Mixture, posterior
-from mrspec_prep.networks.mixture_prior import MixtureSettings, deconvolve, em_step, least_covariance, random_start
+from mrspec_prep.networks.priors.coordinates import Coordinates, Errors
+from mrspec_prep.networks.priors.mixture import Mixture, posterior
+from mrspec_prep.networks.priors.mixture_prior import (
+    MixtureSettings,
+    deconvolve,
+    em_step,
+    least_covariance,
+    random_start,
+)
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 

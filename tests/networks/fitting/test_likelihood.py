@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rice
 
-from mrspec_prep.networks.likelihood import evaluate
+from mrspec_prep.networks.fitting.likelihood import evaluate
 from mrspec_prep.networks.problem import Problem
 from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.models import MODELS

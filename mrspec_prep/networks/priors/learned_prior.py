@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import for_blocks
-from mrspec_prep.networks.importance import VOXELS, Sampler, mirror, summarise, weigh_block
-from mrspec_prep.networks.least_squares import LeastSquares, least_squares, valid_voxels
-from mrspec_prep.networks.maps import MapsResult
-from mrspec_prep.networks.mixture_prior import (
+from mrspec_prep.networks.fitting.least_squares import LeastSquares, least_squares, valid_voxels
+from mrspec_prep.networks.priors.importance import VOXELS, Sampler, mirror, summarise, weigh_block
+from mrspec_prep.networks.priors.mixture_prior import (
     learning_voxels,
     least_covariance,
     log_penalty,
@@ -22,6 +21,7 @@ from mrspec_prep.networks.mixture_prior import (
     with_direction,
 )
 from mrspec_prep.networks.problem import Problem, settings_of
+from mrspec_prep.networks.result import MapsResult
 
 START_ROUNDS = 3  # of draws and EM steps per start
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import available_threads, for_blocks
-from mrspec_prep.networks.coordinates import Coordinates, Errors
-from mrspec_prep.networks.least_squares import BLOCK, least_squares, standard_errors, valid_voxels
-from mrspec_prep.networks.maps import MapsResult
-from mrspec_prep.networks.mixture import Mixture, posterior, sums_block
+from mrspec_prep.networks.fitting.least_squares import BLOCK, least_squares, standard_errors, valid_voxels
+from mrspec_prep.networks.priors.coordinates import Coordinates, Errors
+from mrspec_prep.networks.priors.mixture import Mixture, posterior, sums_block
 from mrspec_prep.networks.problem import settings_of
+from mrspec_prep.networks.result import MapsResult
 
 PSEUDO_COUNT = 5.0  # voxels by which each covariance is drawn towards the least one
 LEAST_WIDTH = 0.1  # of the median error: a prior this narrow cannot be told from a point

@@ -6,11 +6,11 @@ import numpy as np
 from scipy.stats import chi2
 
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
-from mrspec_prep.networks.log_linear import log_linear
-from mrspec_prep.networks.maps import MapsResult
-from mrspec_prep.networks.marquardt import bounds_of, climb, linearise
+from mrspec_prep.networks.fitting.log_linear import log_linear
+from mrspec_prep.networks.fitting.marquardt import bounds_of, climb, linearise
+from mrspec_prep.networks.fitting.starts import Starts
 from mrspec_prep.networks.problem import Problem, settings_of
-from mrspec_prep.networks.starts import Starts
+from mrspec_prep.networks.result import MapsResult
 
 FITS = ("nonlinear", "log-linear")
 BLOCK = 4096  # voxels: their arrays stay in the processor's cache

@@ -1,0 +1,49 @@
+"""What every method of parameter mapping answers."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class MapsResult:
+    """Parameter maps of many voxels.
+
+    Attributes
+    ----------
+    maps : dict of str to (n_voxels,) array
+        By parameter of the model [units of the model's table].
+    std : dict of str to (n_voxels,) array or None
+        Posterior standard deviation (least squares: standard error), same names and units.
+    latent : (n_voxels, n_latent) array or None
+    cluster_probs : (n_voxels, K) array or None
+        Probability that a voxel belongs to each component of the prior.
+    risk : (n_voxels,) array or None
+        Disagreement with least squares beyond what the noise explains; None for least squares itself.
+    converged : (n_voxels,) bool array
+    valid : (n_voxels,) bool array
+        Where the model describes the whole protocol at these parameters (MSDKI: b <= 3 / (D K)).
+    noise_std : (n_voxels,) array
+        Sigma that was used [signal units].
+    history : dict of str to list
+        What was watched while training, by name; empty where nothing was trained.
+    device : str
+        ``cpu`` or ``cuda``.
+    seed : int
+    settings : dict
+        Every setting that was used, defaults too.
+
+    """
+
+    maps: dict
+    std: dict | None
+    converged: np.ndarray
+    valid: np.ndarray
+    noise_std: np.ndarray
+    latent: np.ndarray | None = None
+    cluster_probs: np.ndarray | None = None
+    risk: np.ndarray | None = None
+    history: dict = field(default_factory=dict)
+    device: str = "cpu"
+    seed: int = 0
+    settings: dict = field(default_factory=dict)
