@@ -12,63 +12,28 @@ Simulation (Xu et al. 2024): 10,000 voxels, clusters weighted 0.5 : 0.4 : 1, Ric
 
 import argparse
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.maps_simulation import CLUSTERS, PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
 from mrspec_prep.networks import METHODS, fit_maps
 from mrspec_prep.networks.maps import make_problem
 from mrspec_prep.networks.priors.bayes_reference import bayes_reference
-from mrspec_prep.networks.priors.mixture import Mixture
-from mrspec_prep.physics import Encodings, add_noise
-from mrspec_prep.physics.models import MODELS
+from mrspec_prep.physics import Encodings
 
-CLUSTERS = ("white", "grey", "CSF")
-WEIGHTS = np.array([0.5, 0.4, 1.0]) / 1.9
-TISSUE = {  # means and standard deviations of D [um2/ms] and K
-    "narrow": (np.array([[1.0, 1.5], [1.5, 1.0], [2.6, 0.05]]), np.full((3, 2), 0.12)),
-    "paper": (np.array([[1.0, 1.5], [1.5, 1.0], [3.0, 0.0]]), np.sqrt([[0.1, 0.1], [0.1, 0.1], [0.01, 0.01]])),
-}
-PARAMETERS = ("diffusivity", "kurtosis")
-BVALUES = np.linspace(0, 2500, 11)
+BVALUES = PROTOCOLS[11]
 LOG_LINEAR = {"fit": "log-linear"}  # dipy's fit of MSDKI
-NARROW_S0 = 1e-3  # of log S0 in the true prior: S0 is 1 in every voxel
-
-
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """Voxels whose tissue is known."""
-
-    truth: np.ndarray  # (n_voxels, 2)
-    cluster: np.ndarray  # (n_voxels,)
-    signals: np.ndarray
-    noise_std: float
-    prior: Mixture
-
-
-def simulate(spread, snr, seed, n_voxels):
-    """Voxels of three clusters with Rician noise."""
-    rng = np.random.default_rng(seed)
-    means, stds = TISSUE[spread]
-    cluster = rng.choice(3, n_voxels, p=WEIGHTS)
-    truth = means[cluster] + stds[cluster] * rng.standard_normal((n_voxels, 2))
-    truth = np.stack([np.clip(truth[:, 0], 0.05, 5.0), np.maximum(truth[:, 1], 0.0)], axis=1)
-    tissue = {"s0": np.ones(n_voxels), "diffusivity": truth[:, 0], "kurtosis": truth[:, 1]}
-    signals = add_noise(MODELS["msdki"].signal(Encodings(bvalue=BVALUES), tissue), 1 / snr, rng, "rician")
-    covariances = np.stack([np.diag([NARROW_S0, *std]) ** 2 for std in stds])
-    return Simulation(truth, cluster, signals, 1 / snr, Mixture(WEIGHTS, np.insert(means, 0, 0.0, axis=1), covariances))
 
 
 def estimates(simulation, methods, seed):
     """Yield (name, mean (n_voxels, 2), std (n_voxels, 2)) of every method, the Bayes reference first."""
-    table = Encodings(bvalue=BVALUES)
-    problem, _ = make_problem(simulation.signals, table, "msdki", simulation.noise_std, "rician")
+    problem, _ = make_problem(simulation.signals, simulation.encodings, "msdki", simulation.noise_std, "rician")
     found = bayes_reference(problem, simulation.prior, seed=seed)
     yield "Bayes, true prior", found.mean[:, 1:], found.std[:, 1:]
     for name, method, options in methods:
-        result = fit_maps(simulation.signals, table, "msdki", method, simulation.noise_std, seed, **options)
-        std = None if result.std is None else np.stack([result.std[key] for key in PARAMETERS], axis=1)
-        yield name, np.stack([result.maps[key] for key in PARAMETERS], axis=1), std
+        given = simulation.signals, simulation.encodings, "msdki", method, simulation.noise_std, seed
+        result = fit_maps(*given, **options)
+        yield name, stacked(result.maps), stacked(result.std)
 
 
 def variants(names):
@@ -77,21 +42,6 @@ def variants(names):
     if "lsq" in names:
         rows = [("lsq, Rician", "lsq", {"distribution": "rician"}), ("lsq, as dipy", "lsq", {"settings": LOG_LINEAR})]
     return [(name, name, {}) for name in names] + rows
-
-
-def scores(simulation, mean, std):
-    """(3, 2, 4) array: RMSE, correlation within the cluster, coverage of 68 and 95 % by cluster and parameter."""
-    table = np.full((3, 2, 4), np.nan)
-    for c in range(3):
-        rows = simulation.cluster == c
-        for p in range(2):
-            truth, guess = simulation.truth[rows, p], mean[rows, p]
-            table[c, p, 0] = np.sqrt(np.mean((guess - truth) ** 2))
-            table[c, p, 1] = np.corrcoef(guess, truth)[0, 1] if guess.std() > 0 else 0.0
-            if std is not None:
-                off = np.abs(guess - truth) / np.maximum(std[rows, p], 1e-12)
-                table[c, p, 2:] = np.mean(off <= 0.99446), np.mean(off <= 1.95996)
-    return table
 
 
 def report(spread, snr, args):
