@@ -25,7 +25,8 @@ ALLOWED = {
 STACKS = {
     "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
     + ["space", "uncertainty", "clusters", "components", "group"],
-    "networks": ["problem", "result", "fitting", "priors", "compartments", "voxel_nets", "maps"],
+    "networks": ["problem", "result", "residuals", "device", "fitting", "priors"]
+    + ["compartments", "voxel_nets", "maps"],
 }
 SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
 

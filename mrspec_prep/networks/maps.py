@@ -1,11 +1,13 @@
 """Parameter maps: one call for every model and method."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 
 from mrspec_prep.networks.problem import DISTRIBUTIONS, Problem
+from mrspec_prep.networks.residuals import residual_in_sigmas
 from mrspec_prep.networks.result import MapsResult
 from mrspec_prep.physics.models import model_named, prepare
 
@@ -82,7 +84,7 @@ def fit_maps(
         n_encodings=len(problem.encodings),
         n_volumes=int(problem.n_averages.sum()),
     )
-    return result
+    return replace(result, residual=residual_in_sigmas(problem, result.maps))
 
 
 def make_problem(signals, encodings, model, noise_std=None, distribution="gaussian"):

@@ -25,6 +25,8 @@ class MapsResult:
         Where the model describes the whole protocol at these parameters (MSDKI: b <= 3 / (D K)).
     noise_std : (n_voxels,) array
         Sigma that was used [signal units].
+    residual : (n_voxels,) array or None
+        Root mean square of data minus fit over its expectation from the noise; None where no encoding is left over.
     history : dict of str to list
         What was watched while training, by name; empty where nothing was trained.
     device : str
@@ -43,6 +45,7 @@ class MapsResult:
     latent: np.ndarray | None = None
     cluster_probs: np.ndarray | None = None
     risk: np.ndarray | None = None
+    residual: np.ndarray | None = None
     history: dict = field(default_factory=dict)
     device: str = "cpu"
     seed: int = 0

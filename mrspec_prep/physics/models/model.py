@@ -113,6 +113,11 @@ class Model:
         """Names of ``parameters``."""
         return tuple(parameter.name for parameter in self.parameters)
 
+    @property
+    def n_free(self):
+        """Number of free parameters: of a direction, only two of three."""
+        return len(self.parameters) - (1 if self.oriented else 0)
+
     def signal(self, encodings, parameters):
         """Signals of voxels.
 

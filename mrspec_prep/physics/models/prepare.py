@@ -120,10 +120,10 @@ def prepare(model: Model, signals, encodings: Encodings) -> Prepared:
     kept = encodings.take(volumes)
     groups = _groups(model, kept)
     n_groups = groups.max() + 1
-    free = len(model.names) - (1 if model.oriented else 0)
-    if n_groups < free:
+    if n_groups < model.n_free:
         raise ValueError(
-            f"model {model.name} has {free} free parameters and needs as many distinct encodings, got {n_groups}"
+            f"model {model.name} has {model.n_free} free parameters and needs as many distinct encodings, "
+            f"got {n_groups}"
         )
     averages = np.bincount(groups, minlength=n_groups).astype(float)
     average = (groups == np.arange(n_groups)[:, None]) / averages[:, None]  # (n_groups, n_volumes)

@@ -1,0 +1,23 @@
+"""Where networks compute: processor or graphics card."""
+
+
+def device_of(device):
+    """``cpu`` or ``cuda`` that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or CUDA was asked for and PyTorch finds none.
+
+    """
+    if device == "cpu":
+        return device
+    if device not in ("auto", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ValueError(f"device = cuda, and PyTorch {torch.__version__} finds no CUDA graphics card on this machine")
+    return "cpu"
