@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.maps_coverage import coverage
 from mrspec_prep.networks.priors.mixture import Mixture
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
@@ -78,7 +79,8 @@ def scores(simulation, mean, std, intervals=None):
     Returns
     -------
     (3, 2, 4) array
-        RMSE, correlation within the cluster, coverage of the 68 and the 95 % interval, by cluster and parameter.
+        RMSE, correlation within the cluster, coverage of the 68 and the 95 % interval (``maps_coverage``), by cluster
+        and parameter.
 
     """
     if intervals is None and std is not None:
@@ -92,9 +94,8 @@ def scores(simulation, mean, std, intervals=None):
             table[c, p, 0] = np.sqrt(np.mean((guess - truth) ** 2))
             table[c, p, 1] = np.corrcoef(guess, truth)[0, 1] if guess.std() > 0 else 0.0
             if intervals is not None:
-                low95, low68, high68, high95 = intervals[rows, p].T
-                table[c, p, 2] = np.mean((low68 <= truth) & (truth <= high68))
-                table[c, p, 3] = np.mean((low95 <= truth) & (truth <= high95))
+                parameter = MODELS["msdki"].tissue[p]
+                table[c, p, 2:] = coverage(truth, intervals[rows, p], parameter.low, parameter.high)
     return table
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+#: probabilities of the quantiles in ``intervals``: ends of the 95 % interval outside, of the 68 % interval inside
+LEVELS = (0.025, 0.15865525393145707, 0.8413447460685429, 0.975)
+
 
 @dataclass(frozen=True, eq=False)
 class MapsResult:
@@ -15,6 +18,9 @@ class MapsResult:
         By parameter of the model [units of the model's table].
     std : dict of str to (n_voxels,) array or None
         Posterior standard deviation (least squares: standard error), same names and units.
+    intervals : dict of str to (n_voxels, 4) array or None
+        Posterior quantiles at ``LEVELS``, same names (no components of a direction) and units. A posterior with
+        mass at a bound has quantiles at the bound.
     latent : (n_voxels, n_latent) array or None
     cluster_probs : (n_voxels, K) array or None
         Probability that a voxel belongs to each component of the prior.
@@ -42,6 +48,7 @@ class MapsResult:
     converged: np.ndarray
     valid: np.ndarray
     noise_std: np.ndarray
+    intervals: dict | None = None
     latent: np.ndarray | None = None
     cluster_probs: np.ndarray | None = None
     risk: np.ndarray | None = None

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.networks.fitting.intervals import intervals
 from mrspec_prep.networks.fitting.log_linear import log_linear
 from mrspec_prep.networks.fitting.marquardt import bounds_of, climb, linearise
 from mrspec_prep.networks.fitting.starts import Starts
@@ -111,8 +112,8 @@ def residual_noise(problem: Problem):
     return sigma
 
 
-def standard_errors(problem, fit):
-    """Standard error of every parameter, at most that of a uniform value between its bounds.
+def covariances(problem, fit):
+    """Covariance of every voxel's errors, the length of a direction held.
 
     Parameters
     ----------
@@ -121,19 +122,34 @@ def standard_errors(problem, fit):
 
     Returns
     -------
-    (n_voxels, n_parameters) array
+    (n_voxels, n_parameters, n_parameters) array
 
     """
     model, information = problem.model, fit.information
-    size = np.sqrt(np.maximum(np.einsum("npp->np", information), 1e-300))
+    size = np.sqrt(np.maximum(np.einsum("npp->np", information), 1e-100))
     scaled = information / (size[:, :, None] * size[:, None, :])
     if model.oriented:  # the length of the direction is not a parameter: hold it
         along = np.zeros_like(fit.values)
         along[:, -3:] = fit.values[:, -3:] / size[:, -3:] * np.abs(size[:, -3:]).max(axis=1, keepdims=True)
         scaled = scaled + 1e6 * along[:, :, None] * along[:, None, :]
-    covariance = np.linalg.inv(scaled + FLAT * np.eye(len(model.names)))
-    std = np.sqrt(np.maximum(np.einsum("npp->np", covariance), 0.0)) / size
-    low, high = bounds_of(model)
+    return np.linalg.inv(scaled + FLAT * np.eye(len(model.names))) / (size[:, :, None] * size[:, None, :])
+
+
+def standard_errors(problem, covariance):
+    """Standard error of every parameter, at most that of a uniform value between its bounds.
+
+    Parameters
+    ----------
+    problem : Problem
+    covariance : (n_voxels, n_parameters, n_parameters) array
+
+    Returns
+    -------
+    (n_voxels, n_parameters) array
+
+    """
+    std = np.sqrt(np.maximum(np.einsum("npp->np", covariance), 0.0))
+    low, high = bounds_of(problem.model)
     return np.where(np.isfinite(high), np.minimum(std, (high - low) / np.sqrt(12)), std)
 
 
@@ -169,14 +185,15 @@ def fit_least_squares(problem, seed=0, device="cpu", settings=None, on_step=None
     """Return the method ``lsq``: maps and standard errors of least squares (``fit_maps``)."""
     settings = settings_of(LeastSquaresSettings, settings)
     fit = least_squares(problem, on_step) if settings.fit == "nonlinear" else log_least_squares(problem)
-    std = problem.named(standard_errors(problem, fit))
+    covariance = covariances(problem, fit)
     valid = valid_voxels(problem, fit.values)
     return MapsResult(
         problem.named(fit.values),
-        std,
+        problem.named(standard_errors(problem, covariance)),
         fit.converged,
         valid,
         problem.noise_std,
+        intervals=intervals(problem.model, np.clip(fit.values, *bounds_of(problem.model)), covariance, fit.slope),
         seed=seed,
         settings=dict(vars(settings)),
     )

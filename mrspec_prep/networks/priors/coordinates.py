@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INSIDE = 0.01  # of the distance between bounds: a logit is linearised no closer to a bound
+from mrspec_prep.networks.fitting.links import coordinate_of, value_of
+from mrspec_prep.networks.priors.mixture import marginal_std
+
 _nodes, _weights = np.polynomial.hermite_e.hermegauss(15)
 NODES = _nodes, _weights / _weights.sum()  # of the standard normal distribution
 UNSEEN = 1e-3  # information about a direction [1/rad2] below which there is none: 30 rad
@@ -55,31 +57,16 @@ class Coordinates:
         """Parameters, within bounds, at coordinates u (..., d)."""
         x = np.empty_like(u)
         for d, p in enumerate(self.parameters):
-            if p.link == "linear":
-                x[..., d] = np.clip(u[..., d], p.low, p.high)
-            elif p.link == "log":
-                low = -np.inf if p.low <= 0 else np.log(p.low)
-                x[..., d] = np.exp(np.clip(u[..., d], low, np.log(p.high)))
-            else:
-                x[..., d] = p.low + (p.high - p.low) / (1 + np.exp(-u[..., d]))
+            x[..., d] = value_of(p, u[..., d])
         return x
 
     def at(self, x):
         """Coordinates u and slopes dx/du of parameters x (n, d)."""
         u, slopes = np.empty(x.shape), np.ones(x.shape)
         for d, p in enumerate(self.parameters):
-            if p.link == "linear":
-                u[:, d] = x[:, d]
-            elif p.link == "log":
-                positive = x[:, d][x[:, d] > 0]
-                least = max(p.low, SMALLEST * np.median(positive)) if len(positive) else 1.0
-                slopes[:, d] = np.maximum(x[:, d], least)
-                u[:, d] = np.log(slopes[:, d])
-            else:
-                span = p.high - p.low
-                place = np.clip((x[:, d] - p.low) / span, INSIDE, 1 - INSIDE)
-                u[:, d] = np.log(place / (1 - place))
-                slopes[:, d] = span * place * (1 - place)
+            positive = x[:, d][x[:, d] > 0]
+            least = SMALLEST * np.median(positive) if len(positive) else 1.0
+            u[:, d], slopes[:, d] = coordinate_of(p, x[:, d], least)
         return u, slopes
 
     def errors(self, fit) -> Errors:
@@ -119,13 +106,6 @@ class Coordinates:
                 first = first + weight * prob * x
                 second = second + weight * prob * x**2
         return first, np.sqrt(np.maximum(second - first**2, 0.0))
-
-
-def marginal_std(factors):
-    """Standard deviations (n, d) of Gaussians whose precisions have the lower factors L (n, d, d)."""
-    d = factors.shape[-1]
-    inverse = np.linalg.solve(factors, np.broadcast_to(np.eye(d), factors.shape))
-    return np.sqrt((inverse**2).sum(axis=1))
 
 
 def inverse_across(information, direction):

@@ -15,7 +15,9 @@ from mrspec_prep.networks.fitting.least_squares import LeastSquares
 from mrspec_prep.networks.fitting.likelihood import costs
 from mrspec_prep.networks.priors.coordinates import Coordinates, inverse_across
 from mrspec_prep.networks.priors.mixture import posterior
+from mrspec_prep.networks.priors.quantiles import draw_quantiles
 from mrspec_prep.networks.problem import Problem
+from mrspec_prep.networks.result import LEVELS
 
 VOXELS = 64  # per block of draws
 WIDE, WIDER, RARE = 1.2, 3.0, 0.2  # widths of the draws over the Gaussian's; share of the wider ones
@@ -227,6 +229,8 @@ class Summary:
     ----------
     mean, std : (n_voxels, d) arrays
         Of the parameters.
+    quantiles : (n_voxels, d, 4) array
+        At ``result.LEVELS``.
     cluster_probs : (n_voxels, K) array
     effective : (n_voxels,) array
         Draws' worth of the weighted draws, 1 / sum w2: few where the draws missed the posterior.
@@ -235,6 +239,7 @@ class Summary:
 
     mean: np.ndarray
     std: np.ndarray
+    quantiles: np.ndarray
     cluster_probs: np.ndarray
     effective: np.ndarray
 
@@ -256,6 +261,7 @@ def summarise(sampler, mixture, on_step=None) -> Summary:
     """
     n, d = sampler.errors.best.shape
     mean, std, effective = np.empty((n, d)), np.empty((n, d)), np.empty(n)
+    quantiles = np.empty((n, d, len(LEVELS)))
     probs, done = np.empty((n, mixture.n_components)), [0]
     factors, constants = mixture.factors()
 
@@ -267,10 +273,11 @@ def summarise(sampler, mixture, on_step=None) -> Summary:
         weigh_block(draws, log_ratio, mixture.means, factors, constants, weights, probs[rows], *unused)
         mean[rows] = np.einsum("ns,nsd->nd", weights, values)
         std[rows] = np.sqrt(np.einsum("ns,nsd->nd", weights, (values - mean[rows, None]) ** 2))
+        quantiles[rows] = draw_quantiles(values, weights)
         effective[rows] = 1 / (weights**2).sum(axis=1)
         done[0] += stop - start
         if on_step is not None:
             on_step(done[0], n)
 
     for_blocks(n, VOXELS, block)
-    return Summary(mean, std, probs, effective)
+    return Summary(mean, std, quantiles, probs, effective)

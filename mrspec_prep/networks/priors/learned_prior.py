@@ -20,6 +20,7 @@ from mrspec_prep.networks.priors.mixture_prior import (
     random_start,
     with_direction,
 )
+from mrspec_prep.networks.priors.quantiles import named_quantiles
 from mrspec_prep.networks.problem import Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
 
@@ -180,6 +181,7 @@ def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None
         fit.converged,
         valid_voxels(problem, values),
         problem.noise_std,
+        intervals=named_quantiles(problem.model.names, found.quantiles),
         cluster_probs=found.cluster_probs,
         history=history,
         seed=seed,

@@ -185,3 +185,10 @@ def posterior(errors, mixture, rows=slice(None)) -> Posterior:
     probs, means, factors = np.empty((n, k)), np.empty((n, k, d)), np.zeros((n, k, d, d))
     total = posterior_block(precision, potential, constants, prior_precisions, shifts, probs, means, factors)
     return Posterior(probs, means, factors, total)
+
+
+def marginal_std(factors):
+    """Standard deviations (..., d) of Gaussians whose precisions have the lower factors L (..., d, d)."""
+    d = factors.shape[-1]
+    inverse = np.linalg.solve(factors, np.broadcast_to(np.eye(d), factors.shape))
+    return np.sqrt((inverse**2).sum(axis=-2))

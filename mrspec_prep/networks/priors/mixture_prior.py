@@ -9,9 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import available_threads, for_blocks
-from mrspec_prep.networks.fitting.least_squares import BLOCK, least_squares, standard_errors, valid_voxels
+from mrspec_prep.networks.fitting.least_squares import (
+    BLOCK,
+    covariances,
+    least_squares,
+    standard_errors,
+    valid_voxels,
+)
 from mrspec_prep.networks.priors.coordinates import Coordinates, Errors
 from mrspec_prep.networks.priors.mixture import Mixture, posterior, sums_block
+from mrspec_prep.networks.priors.quantiles import mixture_quantiles, named_quantiles
 from mrspec_prep.networks.problem import settings_of
 from mrspec_prep.networks.result import MapsResult
 
@@ -182,7 +189,7 @@ def with_direction(problem, fit, mean, std):
     """Posterior means and standard deviations, with the direction of least squares where the model has one."""
     if not problem.model.oriented:
         return mean, std
-    errors = standard_errors(problem, fit)
+    errors = standard_errors(problem, covariances(problem, fit))
     return np.hstack([mean, fit.values[:, -3:]]), np.hstack([std, errors[:, -3:]])
 
 
@@ -201,6 +208,7 @@ def fit_mixture_prior(problem, seed=0, device="cpu", settings=None, on_step=None
         fit.converged,
         valid_voxels(problem, values),
         problem.noise_std,
+        intervals=named_quantiles(coordinates.names, mixture_quantiles(coordinates, found)),
         cluster_probs=found.probs,
         history=history,
         seed=seed,

@@ -57,6 +57,9 @@ def test_the_truth_is_covered_as_often_as_stated_under_its_prior():
         off = np.abs(found.mean[:, d] - truth[key]) / found.std[:, d]
         assert abs(np.mean(off < 1) - 0.68) < 0.04
         assert abs(np.mean(off < 1.96) - 0.95) < 0.03
+        for (first, last), share in (((1, 2), 0.683), ((0, 3), 0.95)):
+            ends = found.quantiles[:, d, first], found.quantiles[:, d, last]
+            assert abs(np.mean((ends[0] < truth[key]) & (truth[key] < ends[1])) - share) < 0.03
 
 
 def test_em_over_draws_never_falls():

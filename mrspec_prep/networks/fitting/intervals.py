@@ -1,0 +1,68 @@
+"""Intervals of least squares: Gaussian errors on the scale of each parameter, cut off at its bounds."""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from mrspec_prep.networks.fitting.links import coordinate_bounds, coordinate_of, value_of
+from mrspec_prep.networks.result import LEVELS
+
+LEAST, WIDEST = 1e-12, 3.0  # standard errors on the scale of a parameter; of a logarithm, 3 tell nothing any more
+FARTHEST = 30.0  # standard errors: a bound farther from the optimum than this counts as this far
+
+
+def cut_normal(levels, low, high):
+    """Quantiles of standard normal distributions between bounds.
+
+    Parameters
+    ----------
+    levels : (q,) array
+        Probabilities.
+    low, high : (n,) arrays
+        low < high.
+
+    Returns
+    -------
+    (n, q) array
+
+    """
+    turned = (low > 0)[:, None]  # upper tails are exact where the lower ones have run out of digits
+    low, high = np.clip(low, -FARTHEST, FARTHEST)[:, None], np.clip(high, -FARTHEST, FARTHEST)[:, None]
+    start, end = ndtr(np.where(turned, -high, low)), ndtr(np.where(turned, -low, high))
+    mass = start + np.where(turned, 1 - np.asarray(levels), levels) * (end - start)
+    found = np.where(turned, -1.0, 1.0) * ndtri(mass)
+    return np.clip(found, low, high)
+
+
+def intervals(model, values, covariance, slope):
+    """Quantiles of each parameter, its likelihood Gaussian and cut off at its bounds.
+
+    Parameters
+    ----------
+    model : Model
+    values : (n_voxels, n_parameters) array
+        Most likely parameters within bounds.
+    covariance : (n_voxels, n_parameters, n_parameters) array
+        Of their errors.
+    slope : (n_voxels, n_parameters) array
+        Slope of the log-likelihood there; where a bound holds a parameter, it says how far beyond the
+        bound the likelihood would have its maximum.
+
+    Returns
+    -------
+    dict of str to (n_voxels, 4) array
+        At ``result.LEVELS``; not of the components of a direction.
+
+    """
+    beyond = np.einsum("nij,nj->ni", covariance, slope)
+    found = {}
+    for p, parameter in enumerate(model.parameters):
+        if parameter.name.startswith("direction_"):
+            continue
+        u, scale = coordinate_of(parameter, values[:, p], 1e-300)
+        width = np.maximum(np.sqrt(np.maximum(covariance[:, p, p], 0.0)) / scale, LEAST * (1 + np.abs(u)))
+        if parameter.link == "log":
+            width = np.minimum(width, WIDEST)
+        centre = u + beyond[:, p] / scale
+        low, high = ((bound - centre) / width for bound in coordinate_bounds(parameter))
+        found[parameter.name] = value_of(parameter, centre[:, None] + width[:, None] * cut_normal(LEVELS, low, high))
+    return found
