@@ -31,7 +31,7 @@ def map_entry(key):
 
 
 def uncertainty_entry(kind):
-    """Entry of one kind of uncertainty map: std, low, high, min or max.
+    """Entry of one kind of uncertainty map: std, low, high, min or max; posteriorstd, ... of parameter maps.
 
     Raises
     ------
@@ -52,6 +52,30 @@ def axis_entry(name):
 
     """
     return _entry("axes", "axis", name)
+
+
+def method_entry(name):
+    """Entry of one method of parameter maps, with or without hyphens.
+
+    Raises
+    ------
+    ValueError
+        No such method; the known ones are listed.
+
+    """
+    return _entry("methods", "method", name.replace("-", ""))
+
+
+def model_entry(name):
+    """Entry of one signal model, with or without hyphens.
+
+    Raises
+    ------
+    ValueError
+        No such model; the known ones are listed.
+
+    """
+    return _entry("models", "model", name.replace("-", ""))
 
 
 def _entry(table, what, key):

@@ -24,6 +24,7 @@ BIDSIGNORE = (
     "*_spectra.*",
     "*_axes.*",
     "*_selection.*",
+    "*_history.*",
     "group_*",
 )
 SHORT_ENTITIES = {
@@ -50,7 +51,8 @@ Open sub-*.html for a report on each participant.
 Names
 -----
 The suffix `dwimap` with the entities `model` and `param` follows the draft of BIDS extension proposal 16 (diffusion
-derivatives). The suffixes `spectra`, `axes` and `selection` are our own. All of these are listed in `.bidsignore`.
+derivatives). The suffixes `spectra`, `axes`, `selection` and `history` are our own. All of these are listed in
+`.bidsignore`.
 
 Units are those of BIDS: relaxation times in s, diffusivities in mm2/s, b-values in s/mm2.
 Voxels outside the region of interest (`desc-roi_mask`) hold 0.
@@ -98,13 +100,11 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
     }
     catalogue = load_catalogue()
     labels = "".join(f"desc-{name}\t{text}\n" for name, text in catalogue["descriptions"].items())
-    colors = range(len(catalogue["cluster_colors"]))
-    clusters = "".join(f"{index + 1}\tcluster{index + 1}\t{cluster_color(index)}\n" for index in colors)
     write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
     write_if_changed(out_dir / "README", README)
     write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
     for level in ("inspect", "group"):
-        write_if_changed(out_dir / f"seg-{level}_dseg.tsv", "index\tname\tcolor\n" + clusters)
+        name_labels(out_dir, level)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
@@ -123,6 +123,14 @@ def _earlier_links(out_dir):
     if not isinstance(links, dict):
         raise InputError("DatasetLinks must map names to places", file=path, value=links, remedy=remedy)
     return {str(name): str(link) for name, link in links.items()}
+
+
+def name_labels(out_dir, segmentation):
+    """Write ``seg-<segmentation>_dseg.tsv``, names and colours of the labels; repeating it changes nothing."""
+    kind = "component" if segmentation not in ("inspect", "group") else "cluster"
+    colors = range(len(load_catalogue()["cluster_colors"]))
+    rows = "".join(f"{index + 1}\t{kind}{index + 1}\t{cluster_color(index)}\n" for index in colors)
+    write_if_changed(Path(out_dir) / f"seg-{segmentation}_dseg.tsv", "index\tname\tcolor\n" + rows)
 
 
 @cache

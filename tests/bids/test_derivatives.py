@@ -15,7 +15,7 @@ from bids import BIDSLayout
 
 from mrspec_prep.bids import atomic
 from mrspec_prep.bids.atomic import write_atomically, write_if_changed
-from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue, map_entry
+from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue, map_entry, model_entry
 from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name
 from mrspec_prep.bids.derivatives import (
     bids_uri,
@@ -39,6 +39,7 @@ from mrspec_prep.bids.spectra_files import (
     write_nnls_spectra,
 )
 from mrspec_prep.physics import Encodings, Grid
+from mrspec_prep.physics.models import MODELS
 
 METADATA = {"Sources": ["bids:raw:sub-01/dwi/sub-01_dwi.nii.gz"], "OptionsHash": "0123456789ab", "Seed": 0}
 ENTITIES = {"subject": "01", "session": "a", "acquisition": None, "run": "02"}
@@ -358,6 +359,24 @@ def test_catalogue_is_complete():
         assert set(entry["references"]) <= set(bibliography), key
     for key, entry in bibliography.items():
         assert {"title", "author"} <= set(entry), key
+
+
+def test_every_model_and_its_parameters_are_in_the_catalogue_with_their_units():
+    units = {"um2/ms": ("µm²/ms", "mm^2/s", 1e-3), "ms": ("ms", "s", 1e-3), "1": ("", "arbitrary", 1)}
+    units["signal"] = ("a.u.", "arbitrary", 1)
+    for name, model in MODELS.items():
+        entry = model_entry(name)
+        assert entry["title"] and entry["equation"] and set(entry["references"]) <= set(load_bibliography()), name
+        for parameter in [p for p in model.parameters if not p.name.startswith("direction_")]:
+            found = map_entry(f"model-{parameter.name}")
+            assert (found["unit"], found["disk_unit"], found["factor"]) == units[parameter.unit], parameter.name
+
+
+def test_every_method_of_parameter_maps_is_in_the_catalogue():
+    for name, entry in load_catalogue()["methods"].items():
+        assert {"title", "algorithm", "std", "interval"} <= set(entry), name
+        assert set(entry["references"]) <= set(load_bibliography()), name
+        assert {name, f"{name}std", f"{name}low", f"{name}high"} <= set(load_catalogue()["descriptions"]), name
 
 
 def test_links_of_earlier_runs_stay(tmp_path):
