@@ -3,8 +3,7 @@
 ``python -m benchmarks.maps`` prints, for each signal-to-noise ratio and spread of the tissue, one row per method,
 seed and cluster: RMSE and correlation within the cluster of D and K, and how often the 68 % and 95 % intervals hold
 the truth (``maps_coverage``: less what intervals that end at K = 0 are expected to hold more); then the means over
-seeds as ratios to the Bayes posterior mean under the true prior. ``--speed`` times the methods, and dipy's fit of the
-same voxels, per voxel (process time, one thread).
+seeds as ratios to the Bayes posterior mean under the true prior. ``--speed`` times the methods (``maps_speed``).
 
 Simulation (Xu et al. 2024): 10,000 voxels, clusters weighted 0.5 : 0.4 : 1, Rician noise, 11 b-values of 0 to
 2500 s/mm2, S0 = 1 and fitted. ``narrow``: standard deviation .12 about (D, K) = (1, 1.5), (1.5, 1), (2.6, .05).
@@ -12,18 +11,14 @@ Simulation (Xu et al. 2024): 10,000 voxels, clusters weighted 0.5 : 0.4 : 1, Ric
 """
 
 import argparse
-import time
 
 import numpy as np
 
-from benchmarks.maps_simulation import CLUSTERS, PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
+from benchmarks.maps_simulation import CLUSTERS, TISSUE, scores, simulate, stacked
+from benchmarks.maps_speed import speed, variants
 from mrspec_prep.networks import METHODS, fit_maps
 from mrspec_prep.networks.maps import make_problem
 from mrspec_prep.networks.priors.bayes_reference import bayes_reference
-from mrspec_prep.physics import Encodings
-
-BVALUES = PROTOCOLS[11]
-LOG_LINEAR = {"fit": "log-linear"}  # dipy's fit of MSDKI
 
 
 def estimates(simulation, methods, seed):
@@ -35,14 +30,6 @@ def estimates(simulation, methods, seed):
         given = simulation.signals, simulation.encodings, "msdki", method, simulation.noise_std, seed
         result = fit_maps(*given, **options)
         yield name, stacked(result.maps), stacked(result.std), stacked(result.intervals)
-
-
-def variants(names):
-    """(label, method, options of fit_maps) of the rows of a table."""
-    rows = []
-    if "lsq" in names:
-        rows = [("lsq, Rician", "lsq", {"distribution": "rician"}), ("lsq, as dipy", "lsq", {"settings": LOG_LINEAR})]
-    return [(name, name, {}) for name in names] + rows
 
 
 def report(spread, snr, args):
@@ -72,46 +59,6 @@ def _pair(values):
     return "/".join(f"{value:.3f}" for value in values)
 
 
-def speed(args):
-    """Print process time per voxel of every method and of dipy's fit, one after the other."""
-    simulation, table = simulate("narrow", 20, 0, args.voxels), Encodings(bvalue=BVALUES)
-    print(f"\n## microseconds per voxel, {args.voxels} voxels, {len(BVALUES)} b-values")
-    dipy_time = _time(lambda: fit_dipy(simulation.signals), 3)
-    print(f"{'dipy, weighted log-linear':26} {dipy_time / args.voxels * 1e6:9.2f}")
-    for name, method, options in variants(args.methods):
-        few = fit_maps(simulation.signals[:200], table, "msdki", method, simulation.noise_std, 0, **options)  # compiles
-        taken = _time(
-            lambda m=method, o=options: fit_maps(simulation.signals, table, "msdki", m, simulation.noise_std, 0, **o),
-            3 if method == "lsq" else 1,
-        )
-        print(f"{name:26} {taken / args.voxels * 1e6:9.2f}  dipy / this: {dipy_time / taken:.2f}  ({few.device})")
-    theirs, ours = fit_dipy(simulation.signals), fit_maps(simulation.signals, table, noise_std=1.0, settings=LOG_LINEAR)
-    off = [np.abs(ours.maps[key] - theirs[:, p]).max() for p, key in enumerate(PARAMETERS)]
-    print(f"largest difference of 'lsq, as dipy' to dipy: D {off[0]:.1e} um2/ms, K {off[1]:.1e}")
-
-
-def fit_dipy(signals):
-    """(n_voxels, 2) D [um2/ms] and K of dipy's mean signal kurtosis model."""
-    from dipy.core.gradients import gradient_table
-    from dipy.reconst.msdki import MeanDiffusionKurtosisModel
-
-    directions = np.tile([1.0, 0.0, 0.0], (len(BVALUES), 1))
-    directions[0] = 0
-    scheme = gradient_table(BVALUES, bvecs=directions, b0_threshold=1)
-    params = MeanDiffusionKurtosisModel(scheme, bmag=1).fit(signals).model_params
-    return params * np.array([1e3, 1.0])
-
-
-def _time(work, n_times=1):
-    """Least process time of a few runs [s]."""
-    taken = []
-    for _ in range(n_times):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return min(taken)
-
-
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,12 +70,12 @@ def main():
     parser.add_argument("--speed", action="store_true", help="times only")
     args = parser.parse_args()
     if args.speed:
-        speed(args)
+        speed(simulate("narrow", 20, 0, args.voxels), args.methods)
         return
     for spread in args.spread:
         for snr in args.snr:
             report(spread, snr, args)
-    speed(args)
+    speed(simulate("narrow", 20, 0, args.voxels), args.methods)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from mrspec_prep.networks.fitting.links import coordinate_bounds, coordinate_of,
 from mrspec_prep.networks.result import LEVELS
 
 LEAST, WIDEST = 1e-12, 3.0  # standard errors on the scale of a parameter; of a logarithm, 3 tell nothing any more
+UNFELT = 9.0  # standard errors: a bound this far from the optimum cuts nothing off
 FARTHEST = 30.0  # standard errors: a bound farther from the optimum than this counts as this far
 
 
@@ -25,10 +26,17 @@ def cut_normal(levels, low, high):
     (n, q) array
 
     """
+    found = np.tile(ndtri(np.asarray(levels)), (len(low), 1))
+    near = np.flatnonzero((low > -UNFELT) | (high < UNFELT))
+    found[near] = _cut(np.asarray(levels), low[near], high[near])
+    return found
+
+
+def _cut(levels, low, high):
     turned = (low > 0)[:, None]  # upper tails are exact where the lower ones have run out of digits
     low, high = np.clip(low, -FARTHEST, FARTHEST)[:, None], np.clip(high, -FARTHEST, FARTHEST)[:, None]
     start, end = ndtr(np.where(turned, -high, low)), ndtr(np.where(turned, -low, high))
-    mass = start + np.where(turned, 1 - np.asarray(levels), levels) * (end - start)
+    mass = start + np.where(turned, 1 - levels, levels) * (end - start)
     found = np.where(turned, -1.0, 1.0) * ndtri(mass)
     return np.clip(found, low, high)
 

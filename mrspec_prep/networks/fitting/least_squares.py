@@ -6,6 +6,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.networks.fitting.cholesky import invert_block
+from mrspec_prep.networks.fitting.exponentials import gauss_newton
 from mrspec_prep.networks.fitting.intervals import intervals
 from mrspec_prep.networks.fitting.log_linear import log_linear
 from mrspec_prep.networks.fitting.marquardt import bounds_of, climb, linearise
@@ -15,6 +17,7 @@ from mrspec_prep.networks.result import MapsResult
 
 FITS = ("nonlinear", "log-linear")
 BLOCK = 4096  # voxels: their arrays stay in the processor's cache
+HELD = 1e3  # of the largest information about a direction: that about its length
 FLAT = 1e-9  # of the largest information: directions of parameters with less are not determined
 
 
@@ -61,22 +64,43 @@ def least_squares(problem: Problem, on_step=None) -> LeastSquares:
 
     """
     n, p = problem.n_voxels, len(problem.model.names)
-    values, slope, cost = np.empty((n, p)), np.empty((n, p)), np.empty(n)
-    information, converged = np.empty((n, p, p)), np.empty(n, bool)
-    starts, done = Starts(problem), [0]
-
-    def fit(start, stop):
-        rows, voxels = slice(start, stop), np.arange(start, stop)
-        best = climb(problem, starts.match(problem.signals[rows]), voxels)
-        values[rows], converged[rows] = best.values, best.converged
-        cost[rows], information[rows], slope[rows] = best.cost, best.information, best.slope
-        done[0] += stop - start
-        if on_step is not None:
-            on_step(done[0], n)
-
+    fit = LeastSquares(np.empty((n, p)), np.empty((n, p, p)), np.empty((n, p)), np.empty(n), np.zeros(n, dtype=bool))
+    left = np.arange(n)
     with single_threaded_blas():
-        for_blocks(n, BLOCK, fit)
-    return LeastSquares(values, information, slope, cost, converged)
+        if problem.model.log_design is not None and problem.distribution == "gaussian":
+            left = _without_bounds(problem, fit)
+        _within_bounds(problem, fit, left, on_step)
+    return fit
+
+
+def _without_bounds(problem, fit):
+    """Fit the voxels whose optimum no bound holds, by ``gauss_newton``; the others' numbers."""
+    coefficients = log_linear(problem)
+
+    def block(start, stop):
+        values, found = gauss_newton(problem, slice(start, stop), coefficients[start:stop])
+        rows = start + np.flatnonzero(found)
+        fit.values[rows], fit.converged[rows] = values[found], True
+        fit.cost[rows], fit.information[rows], fit.slope[rows] = linearise(problem, values[found], rows)
+
+    for_blocks(len(coefficients), BLOCK, block)
+    return np.flatnonzero(~fit.converged)
+
+
+def _within_bounds(problem, fit, voxels, on_step):
+    """Fit some voxels by ``climb`` from the best of a grid of starts."""
+    starts, done = Starts(problem), [problem.n_voxels - len(voxels)]
+
+    def block(start, stop):
+        rows = voxels[start:stop]
+        best = climb(problem, starts.match(problem.signals[rows]), rows)
+        fit.values[rows], fit.converged[rows] = best.values, best.converged
+        fit.cost[rows], fit.information[rows], fit.slope[rows] = best.cost, best.information, best.slope
+        done[0] += len(rows)
+        if on_step is not None:
+            on_step(done[0], problem.n_voxels)
+
+    for_blocks(len(voxels), BLOCK, block)
 
 
 def residual_noise(problem: Problem):
@@ -126,13 +150,14 @@ def covariances(problem, fit):
 
     """
     model, information = problem.model, fit.information
-    size = np.sqrt(np.maximum(np.einsum("npp->np", information), 1e-100))
-    scaled = information / (size[:, :, None] * size[:, None, :])
     if model.oriented:  # the length of the direction is not a parameter: hold it
-        along = np.zeros_like(fit.values)
-        along[:, -3:] = fit.values[:, -3:] / size[:, -3:] * np.abs(size[:, -3:]).max(axis=1, keepdims=True)
-        scaled = scaled + 1e6 * along[:, :, None] * along[:, None, :]
-    return np.linalg.inv(scaled + FLAT * np.eye(len(model.names))) / (size[:, :, None] * size[:, None, :])
+        size = np.einsum("npp->np", information[:, -3:, -3:]).max(axis=1)
+        along = fit.values[:, -3:, None] * fit.values[:, None, -3:]
+        information = information.copy()
+        information[:, -3:, -3:] += HELD * np.maximum(size, 1e-100)[:, None, None] * along
+    covariance = np.empty_like(information)
+    invert_block(information, FLAT, covariance)
+    return covariance
 
 
 def standard_errors(problem, covariance):
@@ -203,7 +228,7 @@ def log_least_squares(problem) -> LeastSquares:
     """Weighted least squares of logarithms, its errors those of the likelihood at the nearest values within bounds."""
     if problem.distribution != "gaussian":
         raise ValueError("fit = log-linear is least squares: use distribution = gaussian, or fit = nonlinear")
-    values = log_linear(problem)
+    values = problem.model.from_log(log_linear(problem))
     inside = np.clip(values, *bounds_of(problem.model))
     n, p = values.shape
     cost, information, slope = np.empty(n), np.empty((n, p, p)), np.empty((n, p))

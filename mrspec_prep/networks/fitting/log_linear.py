@@ -36,7 +36,7 @@ def solve_block(signals, n_averages, design, least, coefficients):
 
 
 def log_linear(problem):
-    """Parameters of every voxel, without bounds: min over x of sum n_e S_e2 (log S_e - log f_e(x))2.
+    """Coefficients of every voxel, without bounds: min over x of sum n_e S_e2 (log S_e - log f_e(x))2.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def log_linear(problem):
 
     Returns
     -------
-    (n_voxels, n_parameters) array
+    (n_voxels, n_coefficients) array
+        Of ``model.log_design``; ``model.from_log`` makes parameters of them.
 
     Raises
     ------
@@ -63,4 +64,4 @@ def log_linear(problem):
         solve_block(problem.signals[start:stop], problem.n_averages, design, least, coefficients[start:stop])
 
     for_blocks(problem.n_voxels, BLOCK, block)
-    return model.from_log(coefficients)
+    return coefficients

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import compiled
-from mrspec_prep.networks.fitting.cholesky import backward, factorise
+from mrspec_prep.networks.fitting.cholesky import backward, covariance_of, factorise
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,23 +103,6 @@ def posterior_block(precision, potential, constants, prior_precisions, shifts, p
             probs[n, k] /= mass
         total += highest + np.log(mass)
     return total
-
-
-@compiled
-def covariance_of(factor, covariance):
-    """Inverse of L L'."""
-    d = factor.shape[0]
-    column = np.empty(d)
-    for b in range(d):
-        for a in range(d):
-            column[a] = 1.0 if a == b else 0.0
-        for a in range(d):
-            for c in range(a):
-                column[a] -= factor[a, c] * column[c]
-            column[a] /= factor[a, a]
-        backward(factor, column)
-        for a in range(d):
-            covariance[a, b] = column[a]
 
 
 @compiled
