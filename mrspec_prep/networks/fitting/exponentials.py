@@ -11,7 +11,7 @@ from mrspec_prep.compiled import compiled
 from mrspec_prep.networks.fitting.cholesky import backward, factorise
 from mrspec_prep.networks.fitting.marquardt import bounds_of
 
-MAX_STEPS = 25
+MAX_STEPS = 60
 SHORT = 1e-9  # squared length of the last step, of the sum of squared residuals ...
 EXACT = 1e-10  # ... and this share of the squared signals
 LARGEST_LOG = 600.0  # of a signal: beyond, a step has gone astray

@@ -9,6 +9,8 @@ from mrspec_prep.networks.fitting.likelihood import evaluate
 
 MAX_STEPS = 100
 TOLERANCE = 1e-5  # of a step, relative to the parameter or to a thousandth of its bounds' distance
+SLIGHT = 1e-10  # gain of a full step, of the cost: no further one is worth its while
+FULL = 1e-2  # damping below which a step is a full one
 LEAST, LARGEST = 1e-10, 1e12  # damping
 
 
@@ -140,13 +142,15 @@ def climb(problem, starts, voxels) -> Optimum:
         damped_steps(hessians[rows], gradients[rows], values[rows], low, high, damping[rows], trial)
         unit_directions(model, trial)
         small = np.abs(trial - values[rows]) <= TOLERANCE * np.maximum(np.abs(values[rows]), 1e-3 * span)
+        slight = np.einsum("np,np->n", gradients[rows], trial - values[rows]) <= SLIGHT * np.abs(cost[rows])
+        slight &= damping[rows] <= FULL
         trial_cost, trial_hessians, trial_gradients = linearise(problem, trial, voxels[rows])
         better = trial_cost <= cost[rows]
         kept = rows[better]
         values[kept], cost[kept] = trial[better], trial_cost[better]
         hessians[kept], gradients[kept] = trial_hessians[better], trial_gradients[better]
         damping[rows] = np.clip(damping[rows] * np.where(better, 0.1, 10.0), LEAST, LARGEST)
-        converged[rows] = small.all(axis=1)
+        converged[rows] = small.all(axis=1) | (slight & better)
         rows = rows[~converged[rows] & (damping[rows] < LARGEST)]
         if not len(rows):
             break

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.optimize import least_squares as scipy_least_squares
 
 from mrspec_prep.networks import METHODS, fit_maps
+from mrspec_prep.networks.fitting.least_squares import covariances, least_squares, standard_errors
+from mrspec_prep.networks.maps import make_problem
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.physics.models.model import S0
@@ -150,3 +153,22 @@ def test_the_log_linear_fit_is_that_of_dipy():
             1.0,
             settings={"fit": "log-linear"},
         )
+
+
+def test_the_compiled_fit_of_log_linear_models_ends_where_the_general_one_does():
+    rng, n = np.random.default_rng(6), 1500
+    table = Encodings(bvalue=np.linspace(0, 2500, 11))
+    truth = {"s0": np.full(n, 50.0), "diffusivity": rng.uniform(0.5, 2.9, n), "kurtosis": rng.uniform(0, 1.0, n)}
+    signals = add_noise(MODELS["msdki"].signal(table, truth), 2.5, rng)
+    problem, _ = make_problem(signals, table, "msdki", 2.5)
+    quick, general = (
+        least_squares(replace(problem, model=replace(problem.model, log_design=design)))
+        for design in (problem.model.log_design, None)
+    )
+    assert quick.converged.mean() > 0.99
+    errors = standard_errors(problem, covariances(problem, general))
+    close = np.abs(quick.values - general.values).max(axis=1) < 0.01 * errors.max(axis=1)
+    assert close.mean() > 0.98
+    assert (quick.cost <= general.cost + 1e-3)[close].all() and np.mean(quick.cost <= general.cost + 1e-3) > 0.99
+    scaled = fit_maps(1e-6 * signals, table, noise_std=2.5e-6)  # the unit of the signals does not matter
+    np.testing.assert_allclose(scaled.maps["diffusivity"], quick.values[:, 1], rtol=1e-4)
