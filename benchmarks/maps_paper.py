@@ -7,7 +7,7 @@ Simulation: ``benchmarks/maps_simulation.py`` (10,000 voxels, clusters 0.5 : 0.4
 Settings: the spread of the tissue (``narrow``: standard deviation .12; ``paper``: the paper's variances), the SNR, and
 the volumes (11 b-values of 0 to 2500 s/mm2; 288: the same b-values, 18 and 10 x 27 times). Rows: least squares
 (Gaussian, Rician), with a fitted mixture prior, learned prior, the networks with our and with the published settings,
-and the Bayes posterior mean under the prior that the tissue was drawn from.
+and the Bayes posterior mean under the prior that the tissue was drawn from. Coverage: ``benchmarks/maps_coverage.py``.
 
 Figure 1: estimated against true D; Figure 7: K; the paper's spread, a row per SNR, all seeds together.
 Results are kept per setting, seed and row in ``OUT/fits``.
@@ -37,11 +37,11 @@ def estimate(simulation, row, seed):
     if row is None:
         given = simulation.signals, simulation.encodings, "msdki", simulation.noise_std, "rician"
         found = bayes_reference(make_problem(*given)[0], simulation.prior, seed=seed)
-        mean, std, intervals = found.mean[:, 1:], found.std[:, 1:], None
+        mean, std, intervals = found.mean[:, 1:], found.std[:, 1:], found.quantiles[:, 1:]
     else:
         result = run_row(row, simulation.signals, simulation.encodings, "msdki", simulation.noise_std, seed)
         mean, std = stacked(result.maps), stacked(result.std)
-        intervals = stacked(getattr(result, "intervals", None))
+        intervals = stacked(result.intervals)
     table = scores(simulation, mean, std, intervals)
     std = np.full(mean.shape, np.nan) if std is None else std
     return {"mean": mean.astype(np.float32), "std": std.astype(np.float32), "scores": table}
