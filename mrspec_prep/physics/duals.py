@@ -6,8 +6,7 @@ import numpy as np
 class Dual:
     """Array with its derivatives after named parameters.
 
-    Only what the signal equations use is defined: sums, products, quotients, constant powers,
-    ``exp``, ``abs``.
+    Only what the signal equations use is defined: sums, products, quotients, powers, ``exp``, ``abs``.
 
     Parameters
     ----------
@@ -56,6 +55,9 @@ class Dual:
         return Dual(self.value * other.value, parts)
 
     def __pow__(self, power):
+        if isinstance(power, Dual):  # of a positive base
+            value = self.value**power.value
+            return self.chain(value, power.value * value / self.value) + power.chain(0.0, value * np.log(self.value))
         return self.chain(self.value**power, power * self.value ** (power - 1))
 
     def __truediv__(self, other):
