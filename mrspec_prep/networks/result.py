@@ -8,6 +8,9 @@ import numpy as np
 LEVELS = (0.025, 0.15865525393145707, 0.8413447460685429, 0.975)
 
 
+CONES = (LEVELS[2] - LEVELS[1], LEVELS[3] - LEVELS[0])  #: probabilities of ``cones``, .683 and .95
+
+
 @dataclass(frozen=True, eq=False)
 class MapsResult:
     """Parameter maps of many voxels.
@@ -21,6 +24,8 @@ class MapsResult:
     intervals : dict of str to (n_voxels, 4) array or None
         Posterior quantiles at ``LEVELS``, same names (no components of a direction) and units. A posterior with
         mass at a bound has quantiles at the bound.
+    cones : (n_voxels, 2) array or None
+        Of models with a direction: angles to it [rad] that the true axis exceeds with no more than 1 - ``CONES``.
     latent : (n_voxels, n_latent) array or None
     cluster_probs : (n_voxels, K) array or None
         Probability that a voxel belongs to each component of the prior.
@@ -49,6 +54,7 @@ class MapsResult:
     valid: np.ndarray
     noise_std: np.ndarray
     intervals: dict | None = None
+    cones: np.ndarray | None = None
     latent: np.ndarray | None = None
     cluster_probs: np.ndarray | None = None
     risk: np.ndarray | None = None

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from mrspec_prep.networks.fitting.links import coordinate_bounds, coordinate_of, value_of
-from mrspec_prep.networks.result import LEVELS
+from mrspec_prep.networks.result import CONES, LEVELS
 
 LEAST, WIDEST = 1e-12, 3.0  # standard errors on the scale of a parameter; of a logarithm, 3 tell nothing any more
 UNFELT = 9.0  # standard errors: a bound this far from the optimum cuts nothing off
@@ -74,3 +74,29 @@ def intervals(model, values, covariance, slope):
         low, high = ((bound - centre) / width for bound in coordinate_bounds(parameter))
         found[parameter.name] = value_of(parameter, centre[:, None] + width[:, None] * cut_normal(LEVELS, low, high))
     return found
+
+
+def cones(model, values, covariance):
+    """Cones about the directions of a fit, their errors Gaussian and alike across the direction.
+
+    Parameters
+    ----------
+    model : Model
+    values : (n_voxels, n_parameters) array
+        Directions last, of length one.
+    covariance : (n_voxels, n_parameters, n_parameters) array
+
+    Returns
+    -------
+    (n_voxels, 2) array or None
+        Half angles [rad] at ``result.CONES``, none larger than for axes spread evenly; None for models
+        without direction.
+
+    """
+    if not model.oriented:
+        return None
+    direction, errors = values[:, -3:], covariance[:, -3:, -3:]
+    along = np.einsum("na,nab,nb->n", direction, errors, direction)
+    variance = np.maximum(np.trace(errors, axis1=1, axis2=2) - along, 0.0) / 2
+    outside = 1 - np.array(CONES)
+    return np.minimum(np.sqrt(-2 * variance[:, None] * np.log(outside)), np.arccos(outside))

@@ -8,7 +8,7 @@ from scipy.stats import chi2
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.networks.fitting.cholesky import invert_block
 from mrspec_prep.networks.fitting.exponentials import gauss_newton
-from mrspec_prep.networks.fitting.intervals import intervals
+from mrspec_prep.networks.fitting.intervals import cones, intervals
 from mrspec_prep.networks.fitting.log_linear import log_linear
 from mrspec_prep.networks.fitting.marquardt import bounds_of, climb, linearise
 from mrspec_prep.networks.fitting.starts import Starts
@@ -219,6 +219,7 @@ def fit_least_squares(problem, seed=0, device="cpu", settings=None, on_step=None
         valid,
         problem.noise_std,
         intervals=intervals(problem.model, np.clip(fit.values, *bounds_of(problem.model)), covariance, fit.slope),
+        cones=cones(problem.model, fit.values, covariance),
         seed=seed,
         settings=dict(vars(settings)),
     )

@@ -13,18 +13,20 @@ from scipy.stats import qmc
 from mrspec_prep.compiled import compiled, for_blocks
 from mrspec_prep.networks.fitting.least_squares import LeastSquares
 from mrspec_prep.networks.fitting.likelihood import costs
-from mrspec_prep.networks.priors.coordinates import Coordinates, inverse_across
+from mrspec_prep.networks.priors.coordinates import Coordinates
+from mrspec_prep.networks.priors.directions import draw_axes, mean_axes
 from mrspec_prep.networks.priors.mixture import posterior
 from mrspec_prep.networks.priors.quantiles import draw_quantiles
 from mrspec_prep.networks.problem import Problem
 from mrspec_prep.networks.result import LEVELS
 
-VOXELS = 64  # per block of draws
+SIGNALS = 704  # voxels times encodings in a block of draws, whose arrays then stay in the processor's cache
+VOXELS = 4, 64  # in a block, at least and at most
 WIDE, WIDER, RARE = 1.2, 3.0, 0.2  # widths of the draws over the Gaussian's; share of the wider ones
 PRIOR_SHARE = 0.1  # of draws that choose their component by the prior alone
 PRIOR_DRAWS = 0.25  # share drawn from the prior's components: where a likelihood is far from Gaussian, they see it
-CUT = 20.0  # logarithms this far below the largest count as nothing
-LEAST_WEIGHT = 1e-9  # of a voxel's draws: below, a draw adds nothing to sums
+CUT = 15.0  # logarithms this far below the largest count as nothing
+LEAST_WEIGHT = 1e-7  # of a voxel's draws: below, a draw adds nothing to sums
 IGNORED = 1e-4  # components less probable are not drawn from
 
 
@@ -89,10 +91,13 @@ def weigh_block(draws, log_ratio, means, factors, constants, weights, probs, fir
     n_voxels, n_draws, d = draws.shape
     n_components = means.shape[0]
     logs, shares = np.empty(n_components), np.empty((n_draws, n_components))
-    total = 0.0
+    total, densest = 0.0, constants.max() + np.log(n_components)
     for n in range(n_voxels):
         best = -np.inf
         for s in range(n_draws):
+            if log_ratio[n, s] + densest < best - CUT:  # wherever it lies
+                weights[n, s] = -np.inf
+                continue
             highest = -np.inf
             for k in range(n_components):
                 square = 0.0
@@ -162,13 +167,19 @@ class Sampler:
         self.problem, self.fit, self.seed = problem, fit, seed
         self.coordinates = Coordinates(problem.model)
         self.errors = self.coordinates.errors(fit)
-        sobol = qmc.Sobol(self.coordinates.n + 1, rng=np.random.default_rng(seed))
+        n_numbers = self.coordinates.n + (4 if problem.model.oriented else 1)
+        sobol = qmc.Sobol(n_numbers, rng=np.random.default_rng(seed))
         self.points = sobol.random_base2(int(np.ceil(np.log2(n_draws))))
 
     @property
     def n_draws(self):
         """Draws per voxel, a power of two."""
         return len(self.points)
+
+    @property
+    def block(self):
+        """Voxels in a block of draws."""
+        return int(np.clip(SIGNALS // len(self.problem.encodings), *VOXELS))
 
     def draw(self, mixture, rows):
         """Draws of a block of voxels.
@@ -187,6 +198,8 @@ class Sampler:
             Parameters there.
         log_ratio : (n, n_draws) array
             Log-likelihood less log density of the draws [nats].
+        axes : (n, n_draws, 3) array or None
+            Direction, even over all axes a priori, of models that have one.
 
         """
         found = posterior(self.errors, mixture, rows)
@@ -195,30 +208,23 @@ class Sampler:
         points = points[np.argsort(points[:, 0])]
         normals = ndtri(np.clip(points[:, 1:], 1e-12, 1 - 1e-12))
         probs = (1 - PRIOR_SHARE) * found.probs + PRIOR_SHARE * mixture.weights
-        n, d = len(probs), normals.shape[1]
+        n, d = len(probs), self.coordinates.n
         probs = np.hstack([(1 - PRIOR_DRAWS) * probs, PRIOR_DRAWS * probs])
         means = np.concatenate([found.means, np.broadcast_to(mixture.means, found.means.shape)], axis=1)
         prior = np.broadcast_to(mixture.factors()[0], found.factors.shape)
         factors = np.concatenate([found.factors, prior], axis=1)
         draws, log_density = np.empty((n, self.n_draws, d)), np.empty((n, self.n_draws))
         shape = (WIDE, WIDER, RARE, IGNORED)
-        draw_block(normals, points[:, 0].copy(), probs, means, factors, *shape, draws, log_density)
+        draw_block(normals[:, :d].copy(), points[:, 0].copy(), probs, means, factors, *shape, draws, log_density)
         values = self.coordinates.values(draws)
-        predicted = self.problem.model.signal(self.problem.encodings, self._named(values, rows))
-        return draws, values, -costs(self.problem, predicted, rows) - log_density
-
-    def _named(self, values, rows):
-        """Parameters of the draws by name; the direction follows the others as least squares has it."""
-        named = {name: values[..., d] for d, name in enumerate(self.coordinates.names)}
-        if not self.problem.model.oriented:
-            return named
-        n = self.coordinates.n
-        coupling = self.fit.information[rows, n:, :n]
-        direction = self.fit.values[rows, n:]
-        response = -inverse_across(self.fit.information[rows, n:, n:], direction) @ coupling
-        moved = np.einsum("nij,nsj->nsi", response, values - self.fit.values[rows, None, :n])
-        turned = direction[:, None] + np.clip(moved, -1.0, 1.0)
-        return named | {name: turned[..., a] for a, name in enumerate(self.problem.model.names[-3:])}
+        named = {name: values[..., a] for a, name in enumerate(self.coordinates.names)}
+        axes = None
+        if self.problem.model.oriented:
+            axes, ratio = draw_axes(self.fit, rows, values, points[:, -3:], normals[:, -2:])
+            log_density -= ratio
+            named |= {name: axes[..., a] for a, name in enumerate(self.problem.model.names[-3:])}
+        predicted = self.problem.model.signal(self.problem.encodings, named)
+        return draws, values, -costs(self.problem, predicted, rows) - log_density, axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +238,10 @@ class Summary:
     quantiles : (n_voxels, d, 4) array
         At ``result.LEVELS``.
     cluster_probs : (n_voxels, K) array
+    direction, direction_std : (n_voxels, 3) arrays or None
+        Mean axis and the standard deviation of its components.
+    cones : (n_voxels, 2) array or None
+        As in ``MapsResult``.
     effective : (n_voxels,) array
         Draws' worth of the weighted draws, 1 / sum w2: few where the draws missed the posterior.
 
@@ -242,6 +252,9 @@ class Summary:
     quantiles: np.ndarray
     cluster_probs: np.ndarray
     effective: np.ndarray
+    direction: np.ndarray | None = None
+    direction_std: np.ndarray | None = None
+    cones: np.ndarray | None = None
 
 
 def summarise(sampler, mixture, on_step=None) -> Summary:
@@ -263,11 +276,12 @@ def summarise(sampler, mixture, on_step=None) -> Summary:
     mean, std, effective = np.empty((n, d)), np.empty((n, d)), np.empty(n)
     quantiles = np.empty((n, d, len(LEVELS)))
     probs, done = np.empty((n, mixture.n_components)), [0]
+    about = (np.empty((n, 3)), np.empty((n, 3)), np.empty((n, 2))) if sampler.problem.model.oriented else ()
     factors, constants = mixture.factors()
 
     def block(start, stop):
         rows = slice(start, stop)
-        draws, values, log_ratio = sampler.draw(mixture, rows)
+        draws, values, log_ratio, axes = sampler.draw(mixture, rows)
         weights = np.empty(log_ratio.shape)
         unused = np.zeros_like(mixture.means), np.zeros_like(mixture.covariances)
         weigh_block(draws, log_ratio, mixture.means, factors, constants, weights, probs[rows], *unused)
@@ -275,9 +289,12 @@ def summarise(sampler, mixture, on_step=None) -> Summary:
         std[rows] = np.sqrt(np.einsum("ns,nsd->nd", weights, (values - mean[rows, None]) ** 2))
         quantiles[rows] = draw_quantiles(values, weights)
         effective[rows] = 1 / (weights**2).sum(axis=1)
+        if axes is not None:
+            for part, found in zip(about, mean_axes(axes, weights, draw_quantiles), strict=True):
+                part[rows] = found
         done[0] += stop - start
         if on_step is not None:
             on_step(done[0], n)
 
-    for_blocks(n, VOXELS, block)
-    return Summary(mean, std, quantiles, probs, effective)
+    for_blocks(n, sampler.block, block)
+    return Summary(mean, std, quantiles, probs, effective, *about)

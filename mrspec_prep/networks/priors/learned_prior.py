@@ -11,19 +11,19 @@ import numpy as np
 
 from mrspec_prep.compiled import for_blocks
 from mrspec_prep.networks.fitting.least_squares import LeastSquares, least_squares, valid_voxels
-from mrspec_prep.networks.priors.importance import VOXELS, Sampler, mirror, summarise, weigh_block
+from mrspec_prep.networks.priors.importance import Sampler, mirror, summarise, weigh_block
 from mrspec_prep.networks.priors.mixture_prior import (
     learning_voxels,
     least_covariance,
     log_penalty,
     maximised,
     random_start,
-    with_direction,
 )
 from mrspec_prep.networks.priors.quantiles import named_quantiles
 from mrspec_prep.networks.problem import Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
 
+BLOCK = 64  # voxels in a block of sums
 START_ROUNDS = 3  # of draws and EM steps per start
 
 
@@ -87,9 +87,9 @@ def draw_all(sampler, mixture):
     draws, log_ratio = np.empty((n, sampler.n_draws, d)), np.empty((n, sampler.n_draws))
 
     def block(start, stop):
-        draws[start:stop], _, log_ratio[start:stop] = sampler.draw(mixture, slice(start, stop))
+        draws[start:stop], _, log_ratio[start:stop], _ = sampler.draw(mixture, slice(start, stop))
 
-    for_blocks(n, VOXELS, block)
+    for_blocks(n, sampler.block, block)
     return draws, log_ratio
 
 
@@ -105,7 +105,7 @@ def em_step(draws, log_ratio, mixture, least):
         evidence = weigh_block(*given, weights, probs, *sums)
         return evidence, probs.sum(axis=0), *sums
 
-    parts = for_blocks(len(draws), VOXELS, block)
+    parts = for_blocks(len(draws), BLOCK, block)
     evidence, counts, firsts, seconds = (sum(part) for part in zip(*parts, strict=True))
     return maximised(counts, firsts, mirror(seconds), least), evidence + log_penalty(mixture, least)
 
@@ -174,7 +174,9 @@ def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None
     fit = least_squares(problem)
     mixture, history = learn_prior(problem, fit, settings, seed)
     found = summarise(Sampler(problem, fit, settings.n_final_draws, seed), mixture, on_step)
-    values, std = with_direction(problem, fit, found.mean, found.std)
+    values, std = found.mean, found.std
+    if problem.model.oriented:
+        values, std = np.hstack([values, found.direction]), np.hstack([std, found.direction_std])
     return MapsResult(
         problem.named(values),
         problem.named(std),
@@ -182,6 +184,7 @@ def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None
         valid_voxels(problem, values),
         problem.noise_std,
         intervals=named_quantiles(problem.model.names, found.quantiles),
+        cones=found.cones,
         cluster_probs=found.cluster_probs,
         history=history,
         seed=seed,

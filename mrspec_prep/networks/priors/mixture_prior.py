@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import available_threads, for_blocks
+from mrspec_prep.networks.fitting.intervals import cones
 from mrspec_prep.networks.fitting.least_squares import (
     BLOCK,
     covariances,
@@ -185,14 +186,6 @@ def select_mixture(errors, rng, settings, on_step=None):
     return best[1], history
 
 
-def with_direction(problem, fit, mean, std):
-    """Posterior means and standard deviations, with the direction of least squares where the model has one."""
-    if not problem.model.oriented:
-        return mean, std
-    errors = standard_errors(problem, covariances(problem, fit))
-    return np.hstack([mean, fit.values[:, -3:]]), np.hstack([std, errors[:, -3:]])
-
-
 def fit_mixture_prior(problem, seed=0, device="cpu", settings=None, on_step=None):
     """Return the method ``lsq-gmm``: least squares, shrunken towards a mixture fitted to it (``fit_maps``)."""
     settings, rng = settings_of(MixtureSettings, settings), np.random.default_rng(seed)
@@ -201,7 +194,11 @@ def fit_mixture_prior(problem, seed=0, device="cpu", settings=None, on_step=None
     learning = subset(errors, learning_voxels(problem.n_voxels, settings.n_learning, rng))
     mixture, history = select_mixture(learning, rng, settings, on_step)
     found = posterior(errors, mixture)
-    values, std = with_direction(problem, fit, *coordinates.posterior_moments(found))
+    values, std = coordinates.posterior_moments(found)
+    covariance = covariances(problem, fit)
+    if problem.model.oriented:  # the direction stays that of least squares
+        values = np.hstack([values, fit.values[:, -3:]])
+        std = np.hstack([std, standard_errors(problem, covariance)[:, -3:]])
     return MapsResult(
         problem.named(values),
         problem.named(std),
@@ -209,6 +206,7 @@ def fit_mixture_prior(problem, seed=0, device="cpu", settings=None, on_step=None
         valid_voxels(problem, values),
         problem.noise_std,
         intervals=named_quantiles(coordinates.names, mixture_quantiles(coordinates, found)),
+        cones=cones(problem.model, fit.values, covariance),
         cluster_probs=found.probs,
         history=history,
         seed=seed,

@@ -81,7 +81,7 @@ def mixture_block(probs, means, stds, levels, found):
                 found[n, a, q] = 0.5 * (low + high)
 
 
-def draw_quantiles(values, weights):
+def draw_quantiles(values, weights, levels=LEVELS):
     """Quantiles of weighted draws.
 
     Parameters
@@ -89,15 +89,16 @@ def draw_quantiles(values, weights):
     values : (n, n_draws, d) array
     weights : (n, n_draws) array
         Sum to one per voxel.
+    levels : tuple of float
+        Probabilities, rising.
 
     Returns
     -------
-    (n, d, 4) array
-        At ``result.LEVELS``.
+    (n, d, n_levels) array
 
     """
-    found = np.empty((len(values), values.shape[2], len(LEVELS)))
-    draws_block(values, weights, np.array(LEVELS), found)
+    found = np.empty((len(values), values.shape[2], len(levels)))
+    draws_block(values, weights, np.array(levels), found)
     return found
 
 
