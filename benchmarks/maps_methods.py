@@ -11,6 +11,8 @@ import mrspec_prep
 from mrspec_prep.networks import METHODS, fit_maps
 
 NETWORKS = ("selfsup", "vae", "gmm-vae")
+CODE = ("physics", "networks/problem.py", "networks/fitting", "networks/priors")
+NETWORK_CODE = "networks/voxel_nets"
 RICIAN = {"distribution": "rician"}
 
 
@@ -53,21 +55,21 @@ class Store:
     def __init__(self, folder, keep=False):
         self.folder, self.keep = Path(folder), keep
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.version, self.n_other = source_version(), 0
+        self.versions, self.n_other = {False: source_version(CODE), True: source_version((*CODE, NETWORK_CODE))}, 0
 
-    def get(self, name, make):
+    def get(self, name, make, network=False):
         """Arrays of ``make()`` by name, with ``seconds`` of processor time, from the file if it is there."""
         path = self.folder / f"{name.replace(', ', '-').replace(' ', '')}.npz"
         if path.exists():
             with np.load(path) as stored:
                 found = dict(stored)
-            same = str(found["version"]) == self.version
+            same = str(found["version"]) == self.versions[network]
             if same or self.keep:
                 self.n_other += not same
                 return found
         start = time.process_time()
         made = {key: np.asarray(values) for key, values in make().items()}
-        made |= {"seconds": np.array(time.process_time() - start), "version": np.array(self.version)}
+        made |= {"seconds": np.array(time.process_time() - start), "version": np.array(self.versions[network])}
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             np.savez_compressed(file, **made)
@@ -79,14 +81,18 @@ class Store:
         return f"{self.n_other} results were made by another version of the code" if self.n_other else ""
 
 
-def source_version():
-    """Digest of the code that the methods run: ``networks`` and ``physics``."""
-    digest = hashlib.sha256()
-    root = Path(mrspec_prep.__file__).parent
-    for room in ("networks", "physics"):
-        for path in sorted((root / room).rglob("*.py")):
+def source_version(places):
+    """Digest of files and folders of the package: the code that a method runs."""
+    digest, root = hashlib.sha256(), Path(mrspec_prep.__file__).parent
+    for place in places:
+        for path in sorted((root / place).rglob("*.py")) or [root / place]:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def is_network(row):
+    """Whether a row of the table needs one."""
+    return row is not None and row[0] in NETWORKS
 
 
 def run_row(row, signals, encodings, model, noise_std, seed):

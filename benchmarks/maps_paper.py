@@ -9,7 +9,9 @@ the volumes (11 b-values of 0 to 2500 s/mm2; 288: the same b-values, 18 and 10 x
 (Gaussian, Rician), with a fitted mixture prior, learned prior, the networks with our and with the published settings,
 and the Bayes posterior mean under the prior that the tissue was drawn from. Coverage: ``benchmarks/maps_coverage.py``.
 
-Figure 1: estimated against true D; Figure 7: K; the paper's spread, a row per SNR, all seeds together.
+Figure 1: estimated against true D; Figure 7: K; the paper's spread, a row per SNR, all seeds together. Figure 6: D with
+the published ``vae`` over its number of latent variables and the weight of its divergence, and our ``gmm-vae`` over the
+components of its prior; SNR 20, ``selfsup`` beside them; its table is printed.
 Results are kept per setting, seed and row in ``OUT/fits``.
 """
 
@@ -18,17 +20,22 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.maps_methods import Store, chosen, run_row
+from benchmarks.maps_methods import Store, chosen, is_network, run_row
 from benchmarks.maps_pictures import scatter
 from benchmarks.maps_simulation import PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
-from benchmarks.maps_tables import BAYES, goal_lines, seed_lines, setting_table
-from mrspec_prep.networks.maps import make_problem
+from benchmarks.maps_tables import BAYES, goal_lines, pairs, seed_lines, setting_table
+from mrspec_prep.networks.maps import METHODS, make_problem
 from mrspec_prep.networks.priors.bayes_reference import bayes_reference
 
 LIMITS = {"diffusivity": (0.0, 4.0), "kurtosis": (0.0, 3.0)}
 SYMBOLS = {"diffusivity": "D [um2/ms]", "kurtosis": "K"}
 FIGURES = {"diffusivity": "figure1", "kurtosis": "figure7"}
 POINTS = 4000  # of each panel
+SWEEPS = {  # rows of Figure 6: method and settings, what varies
+    "latent variables": ("vae", {"base": "paper"}, "n_latent", (4, 16, 64, 256, 1024)),
+    "weight of the divergence": ("vae", {"base": "paper"}, "kl_weight", (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+    "components": ("gmm-vae", {}, "n_components", (1, 2, 4, 8, 16)),
+}
 QUICK = {"seeds": 1, "voxels": 1000, "snr": [20, 50], "spread": ["paper"], "volumes": [11]}
 
 
@@ -70,7 +77,7 @@ class Setting:
     def get(self, label, row, seed):
         """Result of ``estimate``, kept on disk."""
         name = f"{self.spread}_snr{self.snr:g}_n{self.n_volumes}_v{self.args.voxels}_seed{seed}_{label}"
-        return self.store.get(name, lambda: estimate(self.simulation(seed), row, seed))
+        return self.store.get(name, lambda: estimate(self.simulation(seed), row, seed), is_network(row))
 
     def tables(self, rows):
         """Run, print every seed and the means; {label: (n_seeds, 3, 2, 4) array}."""
@@ -88,7 +95,7 @@ class Setting:
 
 def figures_1_and_7(settings, rows, seeds, folder):
     """Write estimate against truth of all seeds together: a row per setting, a column per method."""
-    panels = {name: {} for name in PARAMETERS}
+    panels = {name: {setting.short(): {} for setting in settings} for name in PARAMETERS}
     for setting in settings:
         parts = [setting.simulation(seed) for seed in seeds]
         few = np.random.default_rng(0).permutation(sum(len(part.truth) for part in parts))[:POINTS]
@@ -97,12 +104,32 @@ def figures_1_and_7(settings, rows, seeds, folder):
         for label, row in rows.items():
             mean = np.concatenate([setting.get(label, row, seed)["mean"] for seed in seeds])[few]
             for p, name in enumerate(PARAMETERS):
-                panels[name][setting.short(), label] = truth[:, p], mean[:, p], cluster
+                panels[name][setting.short()][label] = truth[:, p], mean[:, p], cluster
     for name, shown in panels.items():
         path = folder / f"{FIGURES[name]}.png"
         title = f"{SYMBOLS[name]}, estimated against true; white matter blue, grey matter orange, CSF green"
         scatter(path, shown, LIMITS[name], f"{title}; {len(seeds)} seeds")
         print(f"wrote {path}")
+
+
+def figure_6(setting, seeds, folder):
+    """Write D against truth over settings of the networks, and print their RMSE."""
+    panels, parts = {}, [setting.simulation(seed) for seed in seeds]
+    few = np.random.default_rng(0).permutation(sum(len(part.truth) for part in parts))[:POINTS]
+    truth, cluster = (np.concatenate([getattr(part, key) for part in parts])[few] for key in ("truth", "cluster"))
+    print(f"\n## Figure 6, {setting}: RMSE D/K white, grey, CSF; mean, then highest over seeds")
+    for name, (method, base, key, values) in SWEEPS.items():
+        sweep = {f"{method} {key} {value:g}": (method, {"settings": base | {key: value}}) for value in values}
+        sweep = {"selfsup, published": ("selfsup", {"settings": "paper"})} | sweep
+        for label, row in sweep.items():
+            words = label if label.startswith("selfsup") else f"{label}{', published' if base else ''}"
+            found = [setting.get(words, row, seed) for seed in seeds]
+            mean = np.concatenate([one["mean"] for one in found])[few]
+            panels.setdefault(name, {})[words] = truth[:, 0], mean[:, 0], cluster
+            table = np.stack([one["scores"][..., 0] for one in found])
+            print(f"{name:26} {words:36} {pairs(table.mean(axis=0))} | {pairs(table.max(axis=0))}", flush=True)
+    scatter(folder / "figure6.png", panels, LIMITS["diffusivity"], f"{SYMBOLS['diffusivity']}, estimated against true")
+    print(f"wrote {folder / 'figure6.png'}")
 
 
 def main():
@@ -133,6 +160,8 @@ def main():
     shown = [setting for setting in settings if setting.spread == "paper"] or settings
     drawn = {label: row for label, row in rows.items() if not args.drawn or label in args.drawn}
     figures_1_and_7(shown, drawn, range(args.seeds), args.out)
+    if not args.rows and "vae" in METHODS:
+        figure_6(Setting("paper", 20, 11, args, store), range(args.seeds), args.out)
     print(store.remark())
 
 

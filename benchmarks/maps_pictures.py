@@ -48,27 +48,28 @@ def scatter(path, panels, limits, title):
     Parameters
     ----------
     path : path
-    panels : dict of (str, str) to tuple of three (n_voxels,) arrays
-        Truth, estimate and cluster (0, 1, 2), by row and column.
+    panels : dict of str to dict of str to tuple of three (n_voxels,) arrays
+        Truth, estimate and cluster (0, 1, 2), by row and label.
     limits : (float, float)
         Of both axes.
     title : str
 
     """
-    rows, columns = (list(dict.fromkeys(key[place] for key in panels)) for place in (0, 1))
-    size = (1.3 * len(columns) + 0.5, 1.3 * len(rows) + 0.6)
+    n_columns, first = max(map(len, panels.values())), list(next(iter(panels.values())))
+    same = all(list(row) == first for row in panels.values())
+    size = (1.3 * n_columns + 0.5, (1.3 if same else 1.6) * len(panels) + 0.6)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
-    for (row, column), (truth, estimate, cluster) in panels.items():
-        panel = axes[rows.index(row), columns.index(column)]
-        panel.plot(limits, limits, color="0.6", linewidth=0.8, zorder=0)
-        for c, color in enumerate(COLORS):
-            panel.plot(truth[cluster == c], estimate[cluster == c], ".", color=color, markersize=1.5, alpha=0.3, mew=0)
-        panel.set(xlim=limits, ylim=limits, aspect="equal")
-        panel.tick_params(labelsize=6)
-    for c, column in enumerate(columns):
-        axes[0, c].set_title(column.replace(", ", "\n"), fontsize=8)
-    for r, row in enumerate(rows):
-        axes[r, 0].set_ylabel(row, fontsize=8)
+    axes = figure.subplots(len(panels), n_columns, squeeze=False, sharex=True, sharey=True)
+    for r, (name, row) in enumerate(panels.items()):
+        axes[r, 0].set_ylabel(name, fontsize=8)
+        for panel, (label, (truth, estimate, cluster)) in zip(axes[r], row.items(), strict=False):
+            panel.plot(limits, limits, color="0.6", linewidth=0.8, zorder=0)
+            for c, color in enumerate(COLORS):
+                of = cluster == c
+                panel.plot(truth[of], estimate[of], ".", color=color, markersize=1.5, alpha=0.3, mew=0)
+            panel.set(xlim=limits, ylim=limits, aspect="equal")
+            panel.tick_params(labelsize=6)
+            if r == 0 or not same:
+                panel.set_title(label.replace(", ", "\n").replace(" n_", "\nn_").replace(" kl", "\nkl"), fontsize=7)
     figure.suptitle(title, fontsize=9)
     figure.savefig(path)

@@ -97,7 +97,7 @@ def test_stored_results_are_made_once_and_again_when_the_code_changes(tmp_path):
         np.testing.assert_array_equal(Store(tmp_path).get("lsq, Rician", make)["mean"], [0, 1, 2])
     assert len(calls) == 1
     changed = Store(tmp_path, keep=True)
-    changed.version = "another"
+    changed.versions = {False: "another"}
     changed.get("lsq, Rician", make)
     assert len(calls) == 1
     assert changed.remark().startswith("1 results")
