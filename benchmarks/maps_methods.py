@@ -11,8 +11,8 @@ import mrspec_prep
 from mrspec_prep.networks import METHODS, fit_maps
 
 NETWORKS = ("selfsup", "vae", "gmm-vae")
-CODE = ("physics", "networks/problem.py", "networks/fitting", "networks/priors")
-NETWORK_CODE = "networks/voxel_nets"
+CODE = ("physics/**/*.py", "networks/problem.py", "networks/fitting/*.py", "networks/priors/*.py")
+NETWORK_CODE = "networks/voxel_nets/*.py"
 RICIAN = {"distribution": "rician"}
 
 
@@ -81,11 +81,11 @@ class Store:
         return f"{self.n_other} results were made by another version of the code" if self.n_other else ""
 
 
-def source_version(places):
-    """Digest of files and folders of the package: the code that a method runs."""
+def source_version(patterns):
+    """Digest of files of the package: the code that a method runs."""
     digest, root = hashlib.sha256(), Path(mrspec_prep.__file__).parent
-    for place in places:
-        for path in sorted((root / place).rglob("*.py")) or [root / place]:
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
