@@ -21,7 +21,7 @@ from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.cli.preview import describe_plan, write_preview
-from mrspec_prep.reports.collect import collect_crashes
+from mrspec_prep.reports.crashes import collect_crashes
 from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 from mrspec_prep.workflow_files import find_workflow
 from mrspec_prep.workflows.execution import (

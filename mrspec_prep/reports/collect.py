@@ -1,6 +1,5 @@
 """What a participant's folder holds, read into one object per series; a missing file is a gap, not an error."""
 
-import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import load_catalogue
 from mrspec_prep.bids.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
+from mrspec_prep.reports.maps_collect import sorted_methods, take_history, take_map
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)
 SINGLE_MAPS = {"roi": ("mask", "roi"), "reference": ("dwimap", "reference"), "noise": ("dwimap", "noise")}
@@ -42,6 +42,7 @@ class SeriesResults:
     components: dict = field(default_factory=dict)  #: component1, ... -> MapFile of its weights
     component_spectra: ClusterSpectra | None = None
     mixture_residual: MapFile | None = None
+    methods: dict = field(default_factory=dict)  #: (model, method) -> MethodMaps
     selection: dict = field(default_factory=dict)  #: table
     selection_facts: dict = field(default_factory=dict)  #: its sidecar
     unreadable: list = field(default_factory=list)  #: (file name, what is wrong)
@@ -93,27 +94,23 @@ class SeriesResults:
         return found.data[self.roi.data.astype(bool)]
 
     def missing_steps(self):
-        """Names of the steps whose results are not there."""
+        """Names of the steps that were asked for and whose results are not there."""
+        settings = self.acquisition.get("Settings", {})
         present = {
             "acquisition": bool(self.columns),
             "mask": self.roi is not None,
             "noise": self.noise is not None,
-            "nnls": bool(self.parameters) and self.mean_spectrum is not None,
-            "inspect": self.labels is not None and self.cluster_spectra is not None,
         }
-        if self.acquisition.get("Settings", {}).get("inspect_map", {}).get("n_components"):
+        if settings.get("nnls", {}).get("wanted", True):
+            present["nnls"] = bool(self.parameters) and self.mean_spectrum is not None
+        if settings.get("inspect", {}).get("wanted", True):
+            present["inspect"] = self.labels is not None and self.cluster_spectra is not None
+        if settings.get("inspect_map", {}).get("n_components"):
             present["inspect_map"] = bool(self.components) and self.component_spectra is not None
+        if settings.get("maps", {}).get("model"):
+            done = {method for (_, method), found in self.methods.items() if found.maps}
+            present["maps"] = {name.replace("-", "") for name in settings["maps"].get("methods", ["lsq"])} <= done
         return [step for step, there in present.items() if not there]
-
-
-@dataclass(frozen=True)
-class CrashNote:
-    """A step that failed, as its log tells."""
-
-    step: str
-    cause: str
-    text: str
-    file: str
 
 
 def collect_series(out_dir, subject):
@@ -144,43 +141,9 @@ def collect_series(out_dir, subject):
         except UNREADABLE as error:
             problem = str(error).replace(f"{path.parent}/", "") or type(error).__name__
             series.unreadable.append((path.name, problem))
+    for series in found.values():
+        series.methods = sorted_methods(series.methods)
     return [found[key] for key in sorted(found, key=lambda k: tuple(part or "" for part in k))]
-
-
-def collect_crashes(out_dir, subject):
-    """Notes of the steps that failed in the newest run of a participant.
-
-    Returns
-    -------
-    list of CrashNote
-
-    """
-    return newest_crashes(Path(out_dir) / f"sub-{subject}" / "log")
-
-
-def newest_crashes(log):
-    """Notes of the steps that failed in the newest of the run folders below ``log``."""
-    runs = [folder for folder in log.glob("*") if folder.is_dir()] if log.is_dir() else []
-    if not runs:
-        return []
-    newest = max(runs, key=lambda folder: (_changed(folder), folder.name))
-    return [read_crash(path) for path in sorted(newest.glob("crash-*.txt"))]
-
-
-def read_crash(path):
-    """Step, cause and text of one crash file."""
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    match = re.match(r"Node: (\S+)", text)
-    step = match[1].rpartition(".")[2] if match else "unknown step"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)]
-    cause = raised[-1] if raised else (lines[-1] if lines else "no cause was recorded")
-    return CrashNote(step, cause, text, Path(path).name)
-
-
-def _changed(folder):
-    """Latest change of a run's own files [s]."""
-    return max((file.stat().st_mtime for file in folder.iterdir() if file.is_file()), default=0.0)
 
 
 def _take(series, path, entities):
@@ -190,6 +153,8 @@ def _take(series, path, entities):
         series.columns, series.acquisition = read_table(path)
     elif extension == ".tsv" and suffix == "selection":
         series.selection, series.selection_facts = read_table(path)
+    elif extension == ".tsv" and suffix == "history":
+        take_history(series.methods, read_table(path)[0], entities)
     elif extension == ".h5" and suffix == "spectra" and desc == "nnls":
         series.mean_spectrum = read_mean_spectrum(path)
     elif extension == ".h5" and suffix == "spectra" and desc == "inspect":
@@ -197,7 +162,9 @@ def _take(series, path, entities):
     elif extension == ".h5" and suffix == "spectra" and desc == "inspectmap":
         series.component_spectra = read_cluster_spectra(path)
     elif extension == ".nii.gz":
-        _take_map(series, read_map(path).canonical(), entities)
+        found = read_map(path)
+        if not take_map(series.methods, found, entities):
+            _take_map(series, found.canonical(), entities)
 
 
 def _take_map(series, found, entities):

@@ -10,7 +10,8 @@ from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
 from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
-from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE, newest_crashes
+from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE
+from mrspec_prep.reports.crashes import newest_crashes
 
 FILES = {
     "participants": "group_participants.tsv",

@@ -6,6 +6,7 @@ import string
 from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
+from mrspec_prep.reports.maps_words import maps_facts
 from mrspec_prep.reports.uncertainty import uncertainty_facts
 from mrspec_prep.reports.verdict import noise_method
 from mrspec_prep.reports.words import capital, count, join, number, power
@@ -36,6 +37,7 @@ def methods_facts(series, words):
     facts |= uncertainty_facts(series)
     facts |= _component_facts(series)
     facts |= _inversion_facts(series)
+    facts |= maps_facts(series, words)
     return {name: value for name, value in facts.items() if value is not None}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GAP = 2  # empty pixels between slices
+FROM_END_TO_END = 4  # slices from which the first and the last are among them
 SIDES = (("P", "A"), ("L", "R"), ("L", "R"))  # at the left and right edge, by slice axis
 
 
@@ -55,7 +56,7 @@ def choose_view(roi, affine, max_slices=12):
 
     Slices are cut across the axis with the thickest voxels, or along which the region is
     thinnest by far, else axially. They spread evenly over the slices that the region fills
-    by more than a tenth of its fullest one.
+    by more than a tenth of its fullest one; up to three stay away from its ends.
 
     Parameters
     ----------
@@ -81,7 +82,11 @@ def choose_view(roi, affine, max_slices=12):
     axis = _slice_axis(size, roi.shape)
     counts = roi.sum(axis=tuple(other for other in range(3) if other != axis))
     full = np.flatnonzero(counts > 0.1 * counts.max())
-    pick = np.unique(np.linspace(0, len(full) - 1, min(max_slices, len(full))).round().astype(int))
+    n = min(max_slices, len(full))
+    if n < FROM_END_TO_END:
+        pick = ((np.arange(n) + 0.5) / n * len(full)).astype(int)
+    else:
+        pick = np.unique(np.linspace(0, len(full) - 1, n).round().astype(int))
     slices = tuple(int(position) for position in full[pick])
     planes = [other for other in range(3) if other != axis]
     box = tuple(_padded(*bounds[other], roi.shape[other]) for other in planes)

@@ -11,6 +11,10 @@ from mrspec_prep.reports.component_section import component_blocks
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
 from mrspec_prep.reports.html import Section, figure_block, table_block, verdict_block
+from mrspec_prep.reports.maps_collect import entry_of
+from mrspec_prep.reports.maps_numbers import inside
+from mrspec_prep.reports.maps_section import map_blocks, prior_blocks, trust_blocks
+from mrspec_prep.reports.maps_words import by_model, trusted
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.spectrum_figures import (
@@ -35,6 +39,9 @@ SHORT = {
     "selection": "Cluster number",
     "components": "Components",
     "parameters": "Maps",
+    "modelmaps": "Model maps",
+    "modeltrust": "Trust",
+    "modelprior": "Learned",
     "uncertainty": "Uncertainty",
     "residuals": "Residuals",
     "methods": "Methods",
@@ -99,6 +106,9 @@ def series_sections(series, words, pen, crashed):
         "components": lambda: component_blocks(series, words, pen),
         "parameters": lambda: _parameters(series, words, pen),
         "uncertainty": lambda: uncertainty_blocks(series, words, pen),
+        "modelmaps": lambda: map_blocks(series, words, pen),
+        "modeltrust": lambda: trust_blocks(series, words, pen),
+        "modelprior": lambda: prior_blocks(series, words, pen),
         "residuals": lambda: _residuals(series, words, pen),
         "methods": lambda: _methods(series, words),
     }
@@ -131,6 +141,13 @@ def _verdict(series, words, crashed):
         if key in ("t2", "t2star", "t1", "diffusivity") and values is not None and len(values):
             entry = map_entry(key)
             add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
+    for methods in by_model(series).values() if series.n_voxels else ():
+        best = trusted(methods, series.roi.data.astype(bool), words).method
+        for parameter in best.order:
+            values = inside(best.maps[parameter], series.roi.data.astype(bool))
+            if parameter != "s0" and values is not None:
+                entry = entry_of(best.maps[parameter], parameter, best.about_model)
+                add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
     residual = series.values("residual")
     if residual is not None and len(residual):
         add("residual / noise", f"{np.median(residual):.2f}")

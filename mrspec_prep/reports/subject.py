@@ -6,8 +6,10 @@ from pathlib import Path
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.catalogue import data_text
 from mrspec_prep.reports.citations import write_citations
-from mrspec_prep.reports.collect import collect_crashes, collect_series
+from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.crashes import collect_crashes
 from mrspec_prep.reports.html import Group, Page, Section, render, verdict_block
+from mrspec_prep.reports.maps_words import by_model, model_title
 from mrspec_prep.reports.methods import compose, methods_facts
 from mrspec_prep.reports.sections import Pen, series_sections
 from mrspec_prep.reports.verdict import PROBLEM, Verdict
@@ -93,7 +95,8 @@ def _subtitle(found):
     kinds = []
     for series in found:
         spectrum = f", {kernel_in_words(series.kernel, series.grid.names)}" if series.grid else ""
-        kinds.append(f"{series.title}{spectrum}")
+        mapped = "".join(f", {model_title(model)} maps" for model in by_model(series) if model)
+        kinds.append(f"{series.title}{spectrum}{mapped}")
     many = f"{count(len(found), 'series', 'series')}: " if len(found) > 1 else ""
     return capital(f"{many}{'; '.join(kinds)}")
 

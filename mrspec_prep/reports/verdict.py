@@ -7,23 +7,15 @@ import numpy as np
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
+from mrspec_prep.reports.maps_words import fitted, remarks_on_maps
+from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, percent, power
 
-GOOD, CAUTION, PROBLEM = "good", "caution", "problem"
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
 RESIDUAL_LOW, RESIDUAL_HIGH, RESIDUAL_BAD = 0.7, 1.3, 3.0  # RMS over its expectation
 FEW = 0.02  # share of voxels below which a cluster is called small
 ALPHA_UNMET_OK = 0.05  # share of voxels in which the rule for alpha may fail without a warning
 GAP_OK = 1e-6  # relative duality gap that no map can show
-
-
-@dataclass(frozen=True)
-class Remark:
-    """One sentence of the verdict, its weight, and where to look."""
-
-    text: str
-    weight: str = GOOD
-    look: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,8 @@ def judge(series, words, crashed=False):
     texts = words["verdict"]
     parts = (_what, _resolution, _noise, _residual, _certificate, _weights, _clustering, _mixing, _gaps)
     remarks = [remark for part in parts for remark in part(series, texts)]
+    remarks = [*(Remark(text) for text in fitted(series, words)), *remarks]
+    remarks += remarks_on_maps(series, words, noise_method(series))
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
         failed = Remark(texts["failed"].format(steps=capital(join(missing))), PROBLEM, texts["look_errors"])
@@ -72,7 +66,9 @@ def judge(series, words, crashed=False):
         remarks.append(Remark("", CAUTION, texts["look_errors"]))
     level = next((w for w in (PROBLEM, CAUTION) if any(remark.weight == w for remark in remarks)), GOOD)
     places = list(dict.fromkeys(remark.look for remark in remarks if remark.look))
-    places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] if series.parameters else []
+    mapped = sum(bool(method.maps) for method in series.methods.values())
+    places += [texts["look_compared"]] if mapped > 1 else []
+    places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] * bool(series.parameters or mapped)
     if places:
         remarks.append(Remark(texts["look_first"].format(places=join(places[:3]))))
     headline = texts["incomplete" if missing else level]

@@ -29,6 +29,11 @@ def rough(value):
     return number(round(value)) if value >= 10 else f"{value:.2g}"
 
 
+def decimals(error):
+    """Decimals to which a value with some standard error is worth stating."""
+    return max(0, 1 - math.floor(math.log10(error))) if error > 0 and math.isfinite(error) else 3
+
+
 def power(value):
     """Small number with a power of ten: ``8 x 10^-10`` in raised digits."""
     if value == 0:

@@ -196,6 +196,12 @@ def write():
     return write_participant
 
 
+@pytest.fixture(scope="session")
+def head():
+    """Function: shape -> labels of the phantom's tissues."""
+    return brain
+
+
 @pytest.fixture
 def participant(tmp_path):
     """Function that writes a participant below the test's folder."""

@@ -1,0 +1,251 @@
+"""What parameter maps are worth, in words: remarks of the verdict and facts of the methods text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrspec_prep.bids.catalogue import model_entry
+from mrspec_prep.reports.maps_collect import entry_of
+from mrspec_prep.reports.maps_numbers import agreement, doubts, inside
+from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
+from mrspec_prep.reports.words import capital, join, number, percent, short
+
+REFERENCE = "lsq"
+ALL = 0.0005  # share of voxels that may be missing from nearly all
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose maps to read first.
+
+    Parameters
+    ----------
+    method : MethodMaps
+    passed_over : tuple of MethodMaps
+        Methods that would come first but are at risk in too many voxels.
+
+    """
+
+    method: object
+    passed_over: tuple
+
+
+def by_model(series):
+    """Methods with maps of each model: model -> list of MethodMaps."""
+    models = {}
+    for (model, _), method in series.methods.items():
+        if method.maps:
+            models.setdefault(model, []).append(method)
+    return models
+
+
+def title_of(method, words):
+    """Name of a method as a sentence says it."""
+    return words["maps"]["methods"][method.method]["title"]
+
+
+def model_title(model):
+    """Name of a model as a sentence says it."""
+    title = model_entry(model)["title"] if model else "signal"
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def symbol_of(methods, parameter):
+    """Symbol of a parameter."""
+    owner = next(method for method in methods if parameter in method.maps)
+    return entry_of(owner.maps[parameter], parameter, owner.about_model)["symbol"]
+
+
+def reference_among(methods):
+    """Least squares where it ran, else None."""
+    return next((method for method in methods if method.method == REFERENCE), None)
+
+
+def trusted(methods, roi, words):
+    """Whom to read first: the first in the order of trust whose risk is low.
+
+    Parameters
+    ----------
+    methods : list of MethodMaps
+        Of one model.
+    roi : (x, y, z) bool array
+    words : dict
+        Content of ``data/report.toml``.
+
+    Returns
+    -------
+    Trust
+
+    """
+    limits, order = words["maps"]["limits"], words["maps"]["trust"]
+    passed = []
+    for method in sorted(methods, key=lambda method: order.index(method.method)):
+        share = doubts(method, roi, limits["risk"]).at_risk
+        if share is not None and share > limits["risk_share"] and reference_among(methods):
+            passed.append(method)
+        else:
+            return Trust(method, tuple(passed))
+    return Trust(passed[0], ())
+
+
+def remarks_on_maps(series, words, noise_method):
+    """Remarks on every model's maps: whom to trust, misfit, doubtful voxels, what the signal does not tell.
+
+    Parameters
+    ----------
+    series : SeriesResults
+    words : dict
+        Content of ``data/report.toml``.
+    noise_method : str
+        How the noise level was found.
+
+    Yields
+    ------
+    Remark
+
+    """
+    if not series.n_voxels:
+        return
+    roi = series.roi.data.astype(bool)
+    for methods in by_model(series).values():
+        yield from _trust(series, methods, roi, words)
+        yield from _misfit(methods, roi, words, noise_method)
+        yield from _doubts(methods, roi, words)
+        yield from (Remark(text) for text in unknown_parameters(methods, roi, words))
+
+
+def unknown_parameters(methods, roi, words):
+    """Sentences on parameters that the signal does not tell in many voxels, and on the limits of the model."""
+    note = words["maps"]["models"].get(methods[0].model, {}).get("note")
+    if note:
+        yield note
+    method = trusted(methods, roi, words).method
+    for rule in words["maps"]["unknown"]:
+        values = inside(method.maps.get(rule["given"]), roi) if rule["model"] == method.model else None
+        if values is None:
+            continue
+        share = float((values > rule["above"]).mean() if "above" in rule else (values < rule["below"]).mean())
+        if share > words["maps"]["limits"]["unknown_share"]:
+            yield rule["text"].format(share=percent(share))
+
+
+def maps_facts(series, words):
+    """Facts for the methods text; empty where no maps were fitted."""
+    models = by_model(series)
+    if not models:
+        return {}
+    model, methods = next(iter(models.items()))
+    about = methods[0].metadata
+    entry = model_entry(model) if model else {}
+    cited = f" [{'; '.join(f'@{key}' for key in entry['references'])}]" if entry.get("references") else ""
+    rician = [method for method in methods if method.metadata.get("Distribution") == "rician"]
+    kind = methods[0].about_model
+    return {
+        "maps_model": model_title(model) if model else None,
+        "maps_model_cited": cited,
+        "maps_equation": entry.get("equation"),
+        "maps_n_volumes": number(about["NVolumes"]) if "NVolumes" in about else None,
+        "maps_powder": kind is not None and "bvalue" in kind.needs and not kind.oriented,
+        "maps_rician_methods": join([title_of(method, words) for method in rician]) or None,
+        "maps_risk": any("risk" in method.extras for method in methods),
+        "maps_risk_limit": number(words["maps"]["limits"]["risk"]),
+        **{f"maps_{method.method}": True for method in methods},
+    }
+
+
+def fitted(series, words):
+    """Sentences on what was mapped, one per model."""
+    return [_fitted(series, *item, words) for item in by_model(series).items()] if series.n_voxels else []
+
+
+def _fitted(series, model, methods, words):
+    first = methods[0]
+    names = [entry_of(first.maps[p], p, first.about_model)["title"] for p in first.order if p != "s0"]
+    names = [name if name[:2].isupper() or name[1:2].isdigit() else name[:1].lower() + name[1:] for name in names]
+    volumes = first.metadata.get("NVolumes", len(next(iter(series.columns.values()), ())))
+    return capital(
+        words["maps"]["verdict"]["fitted"].format(
+            parameters=join(names),
+            model=model_title(model),
+            n_voxels=number(series.n_voxels),
+            n_volumes=number(volumes),
+            methods=join([title_of(method, words) for method in methods]),
+        )
+    )
+
+
+def _trust(series, methods, roi, words):
+    """Which method to read, and why."""
+    texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
+    if series.acquisition.get("Settings", {}).get("maps", {}).get("settings") == "paper":
+        yield Remark(texts["paper"], CAUTION)
+    if len(methods) == 1:
+        name = title_of(methods[0], words)
+        yield Remark(texts["alone_lsq" if methods[0].method == REFERENCE else "alone"].format(method=name))
+        return
+    trust, reference = trusted(methods, roi, words), reference_among(methods)
+    name = title_of(trust.method, words)
+    said = {"method": name, "limit": number(limits["risk"])}
+    if trust.passed_over:
+        share = max(doubts(method, roi, limits["risk"]).at_risk for method in trust.passed_over)
+        names = capital(join([title_of(method, words) for method in trust.passed_over]))
+        key = "passed_1" if len(trust.passed_over) == 1 else "passed"
+        text = texts[key].format(methods=names, share=percent(share), **said)
+        yield Remark(text, CAUTION, words["verdict"]["look_risk"])
+        return
+    gains = {}
+    for parameter in trust.method.order if reference and reference is not trust.method else ():
+        found = agreement(trust.method, reference, parameter, roi)
+        if parameter != "s0" and found is not None and found.ratio is not None:
+            gains[parameter] = found.ratio
+    why = words["maps"]["methods"][trust.method.method].get("why")
+    why = f" ({why})" if why and trust.method.model == "msdki" else ""
+    if gains:
+        parameter, ratio = min(gains.items(), key=lambda item: item[1])
+        said |= {"symbol": symbol_of(methods, parameter), "ratio": percent(ratio), "why": why}
+        yield Remark(texts["first" if ratio < limits["gain"] else "same"].format(**said))
+    else:
+        yield Remark(texts["first_plain"].format(why=why, **said))
+    share = doubts(trust.method, roi, limits["risk"]).at_risk
+    if share is not None:
+        key = "calm" if share > ALL else "calm_all"
+        yield Remark(texts[key].format(share=percent(share), limit=said["limit"]))
+
+
+def _misfit(methods, roi, words, noise_method):
+    """Whether the model explains the signal, by the method to read first."""
+    texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
+    method = trusted(methods, roi, words).method
+    residual = inside(method.extras.get("residual"), roi)
+    if residual is None or not np.isfinite(residual).any():
+        return
+    middle = float(np.nanmedian(residual))
+    said = {"residual": f"{middle:.2f}", "model": model_title(method.model)}
+    if noise_method == "residual":
+        yield Remark(words["verdict"]["residual_circular"].format(**said))
+    elif middle > limits["residual_high"]:
+        weight = PROBLEM if middle > limits["residual_bad"] else CAUTION
+        yield Remark(texts["residual_high"].format(**said), weight, texts["look_residual"])
+    elif middle < limits["residual_low"]:
+        yield Remark(texts["residual_low"].format(**said), CAUTION, texts["look_residual"])
+    else:
+        yield Remark(texts["residual_good"].format(**said), GOOD)
+
+
+def _doubts(methods, roi, words):
+    """Voxels at bounds, not settled, or beyond the model, of the method to read first."""
+    texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
+    method = trusted(methods, roi, words).method
+    found, name = doubts(method, roi, limits["risk"]), title_of(method, words)
+    if found.worst_bound and found.worst_bound[1] > limits["bound_share"]:
+        (parameter, bound), share = found.worst_bound
+        entry = entry_of(method.maps[parameter], parameter, method.about_model)
+        said = {"bound": f"{short(bound)} {entry['unit']}".strip(), "share": percent(share)}
+        text = texts["bounds"].format(parameter=capital(entry["title"]), method=name, **said)
+        yield Remark(text, CAUTION, words["verdict"]["look_bounds"])
+    if found.not_converged is not None and found.not_converged > limits["unsettled_share"]:
+        text = texts["unsettled"].format(method=capital(name), share=percent(found.not_converged))
+        yield Remark(text, CAUTION)
+    outside = words["maps"]["models"].get(method.model, {}).get("outside")
+    if outside and found.outside is not None and found.outside > limits["outside_share"]:
+        yield Remark(outside.format(method=name, share=percent(found.outside)), CAUTION)
