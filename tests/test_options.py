@@ -8,6 +8,7 @@ from mrspec_prep.options import (
     InspectMapOptions,
     InspectOptions,
     KernelOptions,
+    MapsOptions,
     MaskOptions,
     NNLSOptions,
     NoiseOptions,
@@ -28,6 +29,7 @@ FULL = Options(
     inspect=InspectOptions(n_clusters=4, mode="paper", scale="fixed", criterion="aic"),
     inspect_map=InspectMapOptions(n_components=3, scale="fixed", n_starts=2),
     uncertainty=UncertaintyOptions(bootstrap=50, bounds=True, simultaneous=False, level=0.9),
+    maps=MapsOptions(model="ball-stick", methods=("lsq-gmm",), distribution="gaussian", intervals=False),
     group=GroupOptions(n_clusters=8, criterion="aic", site_gains=False, n_components=3, compare="diagnosis"),
 )
 
@@ -219,3 +221,32 @@ def test_overrides_that_need_one_another_come_in_any_order():
     assert load_options(None, pair) == load_options(None, pair[::-1])
     with pytest.raises(OptionsError, match="--set noise.n_coils=4: .*needs noise.distribution"):
         load_options(None, pair[:1])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["maps.methods=lsq"], "must list methods"),
+        (["maps.methods=[]"], "must list methods"),
+        (['maps.methods=["lsq", "lsq"]'], "each once"),
+        (["maps.distribution=normal"], "one of auto, gaussian, rician"),
+        (["maps.settings=theirs"], "one of ours, paper"),
+        (["maps.intervals=1"], "true or false"),
+        (["maps.modell=adc"], "did you mean model"),
+        (["select.split=echo"], "one of none, echo-time"),
+        (["nnls.wanted=0"], "true or false"),
+        (["nnls.wanted=false", "inspect.wanted=false"], "nothing would be computed"),
+        (["nnls.wanted=false", "uncertainty.bounds=true"], "nnls.wanted is false"),
+        (["maps.model=adc", "noise.distribution=nc-chi"], "set maps.distribution"),
+    ],
+)
+def test_settings_of_maps_are_checked(overrides, message):
+    with pytest.raises(OptionsError, match=message):
+        load_options(None, overrides)
+
+
+def test_spectra_may_be_left_out_where_maps_or_components_are_wanted():
+    without = ["nnls.wanted=false", "inspect.wanted=false"]
+    assert not load_options(None, [*without, "maps.model=adc"]).wants_spectra
+    assert load_options(None, [*without, "inspect_map.n_components=3"]).wants_spectra
+    assert load_options(None, ["maps.model=adc"]).maps.wanted and not Options().maps.wanted

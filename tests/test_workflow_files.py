@@ -7,15 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from mrspec_prep.networks import METHODS
 from mrspec_prep.options import Options, OptionsError, load_options
 from mrspec_prep.physics import KERNELS
+from mrspec_prep.physics.models import MODELS
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow, list_workflows
 
 ROOT = Path(__file__).parents[1]
 FILES = list_workflows()
 GROUP = find_workflow("group_inspect")
-PARTICIPANT = [path for path in FILES if path != GROUP]
+MAPPING = [path for path in FILES if path.stem.endswith("_maps")]  # parameter maps of signal models
+PARTICIPANT = [path for path in FILES if path != GROUP and path not in MAPPING]
 MAPS = "inspect-map"  # continuous maps beside the clusters: never chosen by itself
+NEEDED = {"dwi": ("bvalue", "direction", "echo_time"), "MESE": ("echo_time",), "MEGRE": ("echo_time",)}
+NEEDED["IRT1"] = ("inversion_time",)
+NAMED = {"ball-stick": "ballstick", "ir-t1": "t1"}  # models whose file has another name
 DEFAULTS = [path for path in PARTICIPANT if path.stem.endswith("_inspect")]
 
 
@@ -67,6 +73,34 @@ def test_settings_shown_in_comments_are_valid(path):
     axes = set(KERNELS[options.kernel.name])
     assert set(options.kernel.bounds) == axes
     assert set(options.nnls.regions["tissue"]) == axes
+
+
+@pytest.mark.parametrize("path", MAPPING, ids=lambda p: p.stem)
+def test_a_file_of_maps_names_its_model_and_wants_no_spectra(path):
+    options = load_options(path)
+    model, stem = options.maps.model, path.stem.removesuffix("_maps")
+    assert sorted(stem.split("-")) == sorted(NAMED.get(model, model).split("-"))
+    assert set(MODELS[model].needs) <= set(NEEDED[options.select.suffix])
+    assert (options.select.split == "echo-time") == (options.select.suffix == "dwi" and "t2" not in stem)
+    assert not options.wants_spectra
+    assert options.kernel.name == "auto"
+    assert options.description
+
+
+@pytest.mark.parametrize("path", MAPPING, ids=lambda p: p.stem)
+def test_a_file_of_maps_gives_every_key_and_its_default(path):
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert {**values["maps"], "model": ""} == Options().to_dict()["maps"]
+    assert values["noise"] == {key: Options().to_dict()["noise"][key] for key in values["noise"]}
+
+
+@pytest.mark.parametrize("path", MAPPING, ids=lambda p: p.stem)
+def test_a_file_of_maps_lists_every_model_and_method(path):
+    text = path.read_text(encoding="utf-8").replace("\n# ", " ")
+    for name in MODELS:
+        assert f"{name}," in text or f"{name};" in text, name
+    for method in METHODS:
+        assert f"{method} (" in text, method
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

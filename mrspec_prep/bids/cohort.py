@@ -16,6 +16,7 @@ from mrspec_prep.bids.cohort_files import (
     MAIN,
     files_of,
     mapped_only,
+    maps_only,
     output_folders,
     participants_in,
     passes,
@@ -27,6 +28,11 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import natural_key
 from mrspec_prep.bids.participants import join_participants, read_participants
 from mrspec_prep.physics import Grid
+
+MAPS_ONLY = (
+    "its last run gave parameter maps and no spectra, which the group is fitted to: run the participant level with "
+    "--set nnls.wanted=true, or with a workflow of spectra"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +270,8 @@ def _read_participant(folder, subject, taken):
         return [], [(None, str(error), error.file)]
     if not files and mapped_only(folder, subject):
         return [], []
+    if not files and maps_only(folder, subject):
+        return [], [(None, MAPS_ONLY, None)]
     if not files:
         return [], [(None, "it has no compressed signals: run the participant level again with this version", None)]
     found, causes = [], []

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrspec_prep.bids.atomic import read_json
 from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import filter_images, natural_key
@@ -165,6 +166,16 @@ def unfinished(folder, subject):
     if key:
         return None
     return f"its last participant run failed or did not end: see sub-{subject}.html and sub-{subject}/log"
+
+
+def maps_only(folder, subject):
+    """Whether the runs of a participant computed parameter maps and no spectra, as their volume tables say."""
+    wanted = []
+    for path in (folder.root / f"sub-{subject}").glob("**/*_desc-encodings_axes.json"):
+        settings = read_json(path).get("Settings", {})
+        spectra = [settings.get(section, {}).get("wanted", True) for section in ("nnls", "inspect")]
+        wanted.append(any(spectra) or bool(settings.get("inspect_map", {}).get("n_components")))
+    return bool(wanted) and not any(wanted)
 
 
 def passes(file, header, filters):

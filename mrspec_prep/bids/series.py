@@ -9,6 +9,7 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.grouping import KEYS, check_together, describe_image, group_images, labels_of, why_joined
 from mrspec_prep.bids.layout import filter_images, find_images, split_name
 from mrspec_prep.bids.sidecars import Sidecars
+from mrspec_prep.bids.splitting import named_by_echo_time, split_by_echo_time, split_images
 from mrspec_prep.physics import Encodings
 
 #: entities that name the outputs of a series, where all its images have them equal
@@ -121,8 +122,20 @@ def find_series(layout, subject, select, sessions=None, filters=None):
     sidecars = Sidecars(layout.root)
     described = [describe_image(path, sidecars) for path in images]
     parts += _without_image({path.parent for path in images})
-    series = [_join(group, [*notes, *parts]) for group in group_images(described)]
-    return _named_apart(_with_encodings(series))
+    groups, notes = group_images(described), [*notes, *parts]
+    if select.split == "none":
+        return _named_apart(_with_encodings([_join(group, notes) for group in groups]))
+    return _named_apart(_with_encodings(_one_echo_time_each(groups, notes)))
+
+
+def _one_echo_time_each(groups, notes):
+    """Series of groups of images, diffusion split by echo time."""
+    series = []
+    for group in groups:
+        parts = split_images(group)
+        joined = [_join(part, notes) for part in parts]
+        series += [named_by_echo_time(one) for one in joined] if len(parts) > 1 else split_by_echo_time(joined[0])
+    return series
 
 
 def _without_other_parts(images):

@@ -108,6 +108,7 @@ def plan_all(settings, database_dir=None, validate=True):
                 filters=settings.filters or None,
                 derivatives={name: Path(path) for name, path in settings.derivatives.items()},
                 seed=settings.random_seed,
+                device=settings.device,
             )
             check_feasible(plan)
             plans.append(plan)

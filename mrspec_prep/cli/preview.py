@@ -8,6 +8,7 @@ from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import encodings_table, table_text
 from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.cli.maps_preview import describe_maps, map_outputs, maps_cost
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
 from mrspec_prep.workflows.participant import estimated_mem_gb
@@ -35,7 +36,6 @@ def _describe_series(plan, resources):
     shape = series_shape(series)
     n_voxels = int(load_mask(plan.masks, series).sum()) if plan.masks else int(np.prod(shape) * MASKED)
     seconds, memory = expected_cost(plan, n_voxels, resources)
-    reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR, plan.options.nnls.alpha)
     lines = [
         "",
         f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), "
@@ -45,23 +45,42 @@ def _describe_series(plan, resources):
     lines += [f"  joined: {series.joined}"]
     lines += [f"  note: {note}" for note in series.notes]
     lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
-    lines += ["", f"  kernels this protocol could use: {', '.join(possible_kernels(encodings)) or 'none'}"]
+    lines += ["", f"  workflow: {plan.workflow} ({plan.why})"]
+    if plan.options.wants_spectra:
+        lines += _describe_spectra(plan)
+    lines += describe_maps(plan, ASSUMED_SNR)
     lines += [
-        f"  workflow: {plan.workflow} ({plan.why})",
-        f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins",
-    ]
-    lines += ["", f"  what this protocol can tell, at an assumed SNR of {ASSUMED_SNR:g}:"]
-    lines += [f"    - {statement}" for statement in reading.statements] + [""]
-    lines += [
-        f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}, "
-        f"{plan.options.noise.distribution}"
+        "",
+        f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
+        + f", {plan.options.noise.distribution}" * plan.options.wants_spectra,
     ]
     voxels = f"{n_voxels} voxels of the mask" if plan.masks else f"some {n_voxels} voxels"
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
     lines += [f"  expected: about {time_and_space}, for {voxels}"]
-    outputs = "ROI, noise, spectra, regions, clusters, selection" + ", uncertainty" * plan.options.uncertainty.wanted
-    lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {outputs}"]
+    lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {', '.join(_outputs(plan.options))}"]
+    lines += [f"           {name}" for name in map_outputs(plan)]
     return lines
+
+
+def _describe_spectra(plan):
+    """What the protocol can tell of spectra."""
+    encodings = plan.series.encodings
+    reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR, plan.options.nnls.alpha)
+    return [
+        f"  kernels this protocol could use: {', '.join(possible_kernels(encodings)) or 'none'}",
+        f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins",
+        "",
+        f"  what this protocol can tell, at an assumed SNR of {ASSUMED_SNR:g}:",
+        *(f"    - {statement}" for statement in reading.statements),
+    ]
+
+
+def _outputs(options):
+    """Kinds of files that will be written."""
+    kinds = ["ROI", "noise"]
+    kinds += ["spectra", "regions"] * options.nnls.wanted + ["clusters", "selection"] * options.inspect.wanted
+    kinds += ["components"] * bool(options.inspect_map.n_components) + ["uncertainty"] * options.uncertainty.wanted
+    return kinds + ["parameter maps"] * options.maps.wanted
 
 
 def _encoding_rows(encodings):
@@ -80,13 +99,14 @@ def _encoding_rows(encodings):
 
 def expected_cost(plan, n_voxels, resources):
     """Expected seconds and gigabytes of one series (rough; the run itself is the measure)."""
-    threads = resources.omp_nthreads
-    n_clusters = sum(plan.options.inspect.candidates)
-    uncertainty = plan.options.uncertainty
-    per_bin = SECONDS_PER_VOXEL_BIN + uncertainty.bootstrap * SECONDS_PER_RESAMPLE_BIN
-    per_bin += uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
+    options, threads = plan.options, resources.omp_nthreads
+    n_clusters = sum(options.inspect.candidates) * options.inspect.wanted
+    per_bin = SECONDS_PER_VOXEL_BIN * options.nnls.wanted
+    per_bin += options.uncertainty.bootstrap * SECONDS_PER_RESAMPLE_BIN
+    per_bin += options.uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
     per_voxel = plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER
-    return SECONDS_AROUND + n_voxels * per_voxel / threads, estimated_mem_gb(plan)
+    mapping, memory = maps_cost(plan, n_voxels, threads)
+    return SECONDS_AROUND + n_voxels * per_voxel / threads + mapping, estimated_mem_gb(plan) + memory
 
 
 def _duration(seconds):

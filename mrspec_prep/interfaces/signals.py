@@ -30,6 +30,7 @@ class _SignalsInputSpec(ComputeInputSpec):
 
 class _SignalsOutputSpec(TraitedSpec):
     signals = File(exists=True, desc="(n_voxels, n_encodings) float32, voxels in C order of the ROI")
+    measured = File(exists=True, desc="the same as measured, before magnitudes got a sign")
     roi = File(exists=True, desc="boolean (x, y, z) array of the voxels that can be fitted")
     notes = File(exists=True, desc="what was found (JSON)")
 
@@ -49,11 +50,15 @@ class ExtractSignals(SimpleInterface):
         if note and note not in notes["notes"]:
             notes["notes"].append(note)
         roi[roi] = usable
-        signals = signals[usable]
+        measured = signals = signals[usable]
         if "t1" in self.inputs.kernel["name"].split("-"):
             signals = self._signed(series, signals, notes)
         out = Path(runtime.cwd)
         np.save(out / "signals.npy", signals)
+        self._results["measured"] = str(out / "signals.npy")
+        if signals is not measured:
+            np.save(out / "measured.npy", measured)
+            self._results["measured"] = str(out / "measured.npy")
         np.save(out / "roi.npy", roi)
         (out / "notes.json").write_text(json.dumps(notes))
         for name in ("signals.npy", "roi.npy", "notes.json"):

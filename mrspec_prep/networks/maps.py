@@ -87,6 +87,11 @@ def fit_maps(
     return replace(result, residual=residual_in_sigmas(problem, result.maps))
 
 
+def is_network(method):
+    """Whether a method trains a network: it takes ``paper`` settings and a device."""
+    return METHODS[method].startswith("voxel_nets.")
+
+
 def make_problem(signals, encodings, model, noise_std=None, distribution="gaussian"):
     """Problem of ``fit_maps``, checked.
 

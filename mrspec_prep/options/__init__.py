@@ -6,6 +6,7 @@ every room may read it.
 
 from mrspec_prep.options.checks import LARGEST_N_COMPONENTS, OptionsError
 from mrspec_prep.options.group import GroupOptions
+from mrspec_prep.options.maps import MapsOptions
 from mrspec_prep.options.sections import (
     ALPHA_RULES,
     MAGNITUDES,
@@ -34,6 +35,7 @@ __all__ = [
     "InspectMapOptions",
     "InspectOptions",
     "KernelOptions",
+    "MapsOptions",
     "MaskOptions",
     "NNLSOptions",
     "NoiseOptions",

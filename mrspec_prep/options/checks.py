@@ -16,6 +16,12 @@ def check_choice(section, key, value, allowed):
         raise OptionsError(f"{section}.{key} must be one of {', '.join(allowed)}, got {value!r}")
 
 
+def check_truth(section, key, value):
+    """Refuse what is neither true nor false."""
+    if not isinstance(value, bool):
+        raise OptionsError(f"{section}.{key} must be true or false, got {value!r}")
+
+
 def check_number(section, key, value, low=None, low_open=False):
     """Refuse what is not a finite number from ``low`` on."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

@@ -14,6 +14,7 @@ from mrspec_prep.options.checks import (
     check_integer,
     check_n_components,
     check_number,
+    check_truth,
 )
 
 
@@ -23,10 +24,13 @@ class SelectOptions:
 
     datatype: str = "auto"  #: ``dwi``, ``anat`` or ``auto`` (every series that the kernel can describe)
     suffix: str = "auto"  #: ``dwi``, ``MESE``, ``MEGRE``, ``IRT1`` or ``auto``
+    #: ``none`` (diffusion images that belong together are one series), or ``echo-time``: one series per echo time
+    split: str = "none"
 
     def __post_init__(self):
         check_choice("select", "datatype", self.datatype, ("auto", "dwi", "anat"))
         check_choice("select", "suffix", self.suffix, ("auto", "dwi", "MESE", "MEGRE", "IRT1"))
+        check_choice("select", "split", self.split, ("none", "echo-time"))
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ ALPHA_RULES = ("fixed", "gcv", "lcurve", "chi2", "discrepancy", "brd")
 class NNLSOptions:
     """Voxelwise regularised spectra (paper 1, Eq. 4)."""
 
+    wanted: bool = True  #: whether voxelwise spectra are computed
     alpha: float = 0.01  #: Tikhonov weight of ||KF - S||2 + alpha ||F||2, unitless (paper: 0.01)
     #: ``fixed`` (``alpha`` as given), or chosen from the data: ``gcv`` (generalised cross-validation), ``lcurve``
     #: (greatest curvature), ``chi2`` (residual 1.02 times the unregularised one), ``discrepancy`` (residual =
@@ -145,6 +150,7 @@ class NNLSOptions:
     regions: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     def __post_init__(self):
+        check_truth("nnls", "wanted", self.wanted)
         check_number("nnls", "alpha", self.alpha, 0)
         check_choice("nnls", "alpha_rule", self.alpha_rule, ALPHA_RULES)
         check_choice("nnls", "alpha_scope", self.alpha_scope, ("voxel", "image"))
@@ -166,6 +172,7 @@ class NNLSOptions:
 class InspectOptions:
     """Canonical spectra and their clusters by EM (paper 1)."""
 
+    wanted: bool = True  #: whether clusters are computed
     mode: str = "exact"  #: ``exact`` (monotone) or ``paper`` (Eqs. 11, 13, 15-16 as printed)
     n_clusters: int | tuple[int, int] = (2, 10)  #: number of clusters, or the range to choose from
     criterion: str = "bic"  #: ``bic``, ``aic``, or ``held-out`` (likelihood of volumes left out)
@@ -179,6 +186,7 @@ class InspectOptions:
     max_steps: int = 500  #: EM steps at most
 
     def __post_init__(self):
+        check_truth("inspect", "wanted", self.wanted)
         check_choice("inspect", "mode", self.mode, ("exact", "paper"))
         check_choice("inspect", "criterion", self.criterion, ("bic", "aic", "held-out"))
         check_integer("inspect", "held_out_folds", self.held_out_folds, 0)
@@ -187,8 +195,7 @@ class InspectOptions:
                 f"inspect.held_out_folds must be 2 or more for held-out volumes, got {self.held_out_folds}"
             )
         check_choice("inspect", "scale", self.scale, ("profiled", "fixed"))
-        if not isinstance(self.spatial, bool):
-            raise OptionsError(f"inspect.spatial must be true or false, got {self.spatial!r}")
+        check_truth("inspect", "spatial", self.spatial)
         check_number("inspect", "alpha", self.alpha, 0)
         check_integer("inspect", "n_starts", self.n_starts, 1)
         check_integer("inspect", "max_steps", self.max_steps, 1)
@@ -241,8 +248,7 @@ class UncertaintyOptions:
         if 0 < self.bootstrap < 20:
             raise OptionsError(f"uncertainty.bootstrap must be 0 (off) or >= 20, got {self.bootstrap}")
         for key in ("bounds", "simultaneous"):
-            if not isinstance(getattr(self, key), bool):
-                raise OptionsError(f"uncertainty.{key} must be true or false, got {getattr(self, key)!r}")
+            check_truth("uncertainty", key, getattr(self, key))
         check_number("uncertainty", "level", self.level, 0, low_open=True)
         if self.level >= 1:
             raise OptionsError(f"uncertainty.level must be < 1, got {self.level}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mrspec_prep.options.checks import OptionsError, nearest
 from mrspec_prep.options.group import GroupOptions
+from mrspec_prep.options.maps import MapsOptions
 from mrspec_prep.options.sections import (
     MAGNITUDES,
     InspectMapOptions,
@@ -35,6 +36,7 @@ class Options:
     inspect: InspectOptions = field(default_factory=InspectOptions)
     uncertainty: UncertaintyOptions = field(default_factory=UncertaintyOptions)
     inspect_map: InspectMapOptions = field(default_factory=InspectMapOptions)
+    maps: MapsOptions = field(default_factory=MapsOptions)
     group: GroupOptions = field(default_factory=GroupOptions)
 
     def __post_init__(self):
@@ -58,6 +60,28 @@ class Options:
                 f"noise.distribution = {self.noise.distribution} describes magnitudes, and kernel.polarity = signed "
                 "says that signs were stored: signed signals are gaussian"
             )
+        self._check_what_is_wanted()
+
+    def _check_what_is_wanted(self):
+        if not self.wants_spectra and not self.maps.wanted:
+            raise OptionsError(
+                "nothing would be computed: nnls.wanted and inspect.wanted are false, inspect_map.n_components is 0 "
+                "and maps.model is empty: set one of them"
+            )
+        if self.uncertainty.wanted and not self.nnls.wanted:
+            raise OptionsError(
+                "[uncertainty] is of voxelwise spectra, and nnls.wanted is false: set nnls.wanted = true, or "
+                "uncertainty.bootstrap = 0 and uncertainty.bounds = false"
+            )
+        if self.maps.wanted and self.noise.distribution == "nc-chi" and self.maps.distribution == "auto":
+            raise OptionsError(
+                "parameter maps know gaussian and rician noise, and noise.distribution is nc-chi: set maps.distribution"
+            )
+
+    @property
+    def wants_spectra(self):
+        """Whether any spectra are computed, so that compressed signals are kept for the group level."""
+        return self.nnls.wanted or self.inspect.wanted or self.inspect_map.n_components > 0
 
     @classmethod
     def from_dict(cls, values):

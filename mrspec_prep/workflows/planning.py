@@ -15,6 +15,7 @@ from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import list_workflows
+from mrspec_prep.workflows.maps_planning import check_map_names, with_maps
 
 MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
 CONTRAST_NAMES = {"bvalue": "b-value", "echo_time": "echo time", "inversion_time": "inversion time"}
@@ -32,6 +33,7 @@ class SeriesPlan:
     masks: tuple[Path, ...]
     noise_map: Path | None
     seed: int
+    device: str = "auto"  #: of networks: ``auto``, ``cpu`` or ``cuda``
 
     @property
     def fingerprint(self):
@@ -44,6 +46,7 @@ class SeriesPlan:
     def key(self):
         """Changes when the result could: inputs, settings, seed or version."""
         parts = [self.fingerprint, self.options.hash(), self.kernel, self.seed, __version__, self.series.to_json()]
+        parts += [self.device] if self.options.maps.wanted else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -85,7 +88,16 @@ class ParticipantPlan:
 
 
 def plan_participant(
-    layout, subject, *, workflow=None, overrides=(), sessions=None, filters=None, derivatives=None, seed=0
+    layout,
+    subject,
+    *,
+    workflow=None,
+    overrides=(),
+    sessions=None,
+    filters=None,
+    derivatives=None,
+    seed=0,
+    device="auto",
 ):
     """Plan of one participant.
 
@@ -104,6 +116,8 @@ def plan_participant(
     derivatives : dict of str to Path, optional
         Preprocessed datasets, for masks.
     seed : int
+    device : str
+        Of networks.
 
     Returns
     -------
@@ -117,12 +131,13 @@ def plan_participant(
         A workflow file or override does not hold.
 
     """
-    select = load_options(workflow, overrides).select
-    found = find_series(layout, subject, select, sessions, filters)
+    options = load_options(workflow, overrides)
+    check_map_names(options.maps, device)
+    found = find_series(layout, subject, options.select, sessions, filters)
     plans, refused = [], []
     for series in found:
         try:
-            plans.append(_plan_series(series, workflow, overrides, derivatives or {}, seed))
+            plans.append(replace(_plan_series(series, workflow, overrides, derivatives or {}, seed), device=device))
         except InputError as error:
             refused.append(error)
     if refused and (workflow is None or not plans):
@@ -154,6 +169,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
     series = replace(series, notes=(*series.notes, *notes))
+    options = with_maps(options, series)
     options = replace(
         options,
         kernel=replace(options.kernel, name=kernel),

@@ -10,6 +10,7 @@ from nipype import config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
+LOGGER = logging.getLogger("mrspec_prep")
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 NO_SPACE = "No space left on device"
 DISK_FULL = f"OSError: {NO_SPACE}: the disk of the work directory is full. Remedy: make space there or --work-dir"
@@ -35,10 +36,26 @@ def monitor_resources(enabled):
     config.resource_monitor = enabled
 
 
-def _start_worker(folder, level, monitor):
+def _start_worker(folder, level, monitor, log_files=()):
     process_initializer(folder)
     quiet_nipype(level)
     monitor_resources(monitor)
+    _speak(log_files)
+
+
+def _speak(log_files):
+    """Let the steps of this worker say how far they are: on the terminal, and in the log files of the run."""
+    if LOGGER.handlers:
+        return
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    LOGGER.addHandler(terminal)
+    for path in log_files:
+        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOGGER.addHandler(handler)
 
 
 class ResilientMultiProc(MultiProcPlugin):
@@ -62,6 +79,7 @@ class ResilientMultiProc(MultiProcPlugin):
                 self._cwd,
                 self.plugin_args.get("log_level", logging.CRITICAL),
                 self.plugin_args.get("monitor", False),
+                [handler.baseFilename for handler in LOGGER.handlers if isinstance(handler, logging.FileHandler)],
             ),
             mp_context=get_context(self.plugin_args.get("mp_context")),
         )

@@ -1,6 +1,6 @@
-"""Graph of one series: ROI, signals, noise, spectra, clusters, and what is saved of them."""
+"""Graph of one series: ROI, signals, noise, spectra, clusters, parameter maps, and what is saved of them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from nipype.pipeline import engine as pe
 
@@ -10,12 +10,68 @@ from mrspec_prep.interfaces.efficiency import EstimateEfficiency
 from mrspec_prep.interfaces.inspect_em import FitInspect
 from mrspec_prep.interfaces.inspect_map import FitInspectMap, SaveInspectMap
 from mrspec_prep.interfaces.magnitudes import FindRealSignals
+from mrspec_prep.interfaces.maps import FitMaps, SaveMaps, method_label
 from mrspec_prep.interfaces.mask import ComputeROI
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.interfaces.noise import EstimateNoise
 from mrspec_prep.interfaces.signals import ExtractSignals
 from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import MAGNITUDES
+
+
+@dataclass
+class _Graph:
+    """The graph of one series while it grows: its nodes by name, and what they share."""
+
+    plan: object
+    series_file: str
+    saving: dict
+    name: str
+    omp_nthreads: int
+    mem_gb: float
+    workflow: pe.Workflow = field(init=False)
+    nodes: dict = field(init=False, default_factory=dict)
+
+    def __post_init__(self):
+        self.workflow = pe.Workflow(self.name)
+        options = self.plan.options
+        self.options, self.magnitudes = options, options.noise.distribution in MAGNITUDES
+        self.law = {"distribution": options.noise.distribution, "n_coils": options.noise.n_coils}
+        self.regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}
+
+    def fit(self, node, interface, **inputs):
+        """Add a node that computes, with the threads of a step."""
+        fitting = {"series": self.series_file, "num_threads": self.omp_nthreads}
+        self.add(node, interface(**fitting, **inputs), self.omp_nthreads)
+
+    def fit_kernel(self, node, interface, **inputs):
+        """Add a node that computes with the kernel."""
+        self.fit(node, interface, kernel=self.plan.kernel_settings, **inputs)
+
+    def save(self, label, interface, **inputs):
+        """Add a node that writes derivatives, on the voxels that were fitted."""
+        self.add(label, interface(series=self.series_file, **self.saving, **inputs))
+        self.connect("signals", label, roi="roi")
+
+    def add(self, label, interface, threads=1):
+        """Add a node."""
+        self.nodes[label] = pe.Node(interface, label, n_procs=threads, mem_gb=self.mem_gb)
+        self.workflow.add_nodes([self.nodes[label]])
+
+    def connect(self, source, target, **fields):
+        """Connect two nodes; ``fields`` are input=output."""
+        pairs = [(output, given) for given, output in fields.items()]
+        self.workflow.connect([(self.nodes[source], self.nodes[target], pairs)])
+
+    @property
+    def real(self):
+        """Node and output of real signals whose least-squares fit maximises the likelihood."""
+        return ("real_signals", "signals") if self.magnitudes else ("signals", "signals")
+
+    @property
+    def scattering(self):
+        """Node and output of real signals that scatter by sigma about their mean."""
+        return ("real_signals", "standardised") if self.magnitudes else ("signals", "signals")
 
 
 def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
@@ -27,108 +83,135 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     Outputs
         Derivatives below ``saving["out_dir"]``; the nodes whose names begin with ``save``.
     """
-    workflow = pe.Workflow(name)
+    graph = _Graph(plan, str(series_file), saving, name, omp_nthreads, mem_gb)
     options = plan.options
-    common = {"series": str(series_file)}
-    fitting = common | {"kernel": plan.kernel_settings, "num_threads": omp_nthreads}
-
-    def node(interface, label, threads=1):
-        return pe.Node(interface, label, n_procs=threads, mem_gb=mem_gb)
-
-    roi = node(ComputeROI(**common, masks=[str(mask) for mask in plan.masks], fingerprint=plan.fingerprint), "roi")
-    magnitudes = options.noise.distribution in MAGNITUDES
-    law = {"distribution": options.noise.distribution, "n_coils": options.noise.n_coils}
-    signals = node(
-        ExtractSignals(**fitting, polarity=options.kernel.polarity, magnitudes=magnitudes), "signals", omp_nthreads
-    )
-    noise = node(
-        EstimateNoise(**fitting, method=_noise_method(plan), alpha=options.nnls.alpha, **law), "noise", omp_nthreads
-    )
-    if plan.noise_map:
-        noise.inputs.noise_map = str(plan.noise_map)
-    regions = {region: {axis: list(box[axis]) for axis in box} for region, box in options.nnls.regions.items()}
-    nnls = node(
-        FitNNLS(
-            **fitting,
-            alpha=options.nnls.alpha,
-            alpha_rule=options.nnls.alpha_rule,
-            alpha_scope=options.nnls.alpha_scope,
-            tolerance=options.nnls.tolerance,
-            regions=regions,
-            spatial=float(options.nnls.spatial),
-        ),  # fmt: skip
-        "nnls",
-        omp_nthreads,
-    )
-    inspect = node(
-        FitInspect(**fitting, **law, settings=asdict(options.inspect), seed=plan.seed), "inspect_em", omp_nthreads
-    )
-    masks = [str(mask) for mask in plan.masks]
-    save_acquisition = node(SaveAcquisition(**common, **saving, masks=masks), "save_acquisition")
-    save_nnls = node(SaveNNLS(**common, **saving), "save_nnls")
-    save_inspect = node(SaveInspect(**common, **saving), "save_inspect")
-    save_compressed = node(SaveCompressed(**common, **saving, stand_ins=magnitudes), "save_compressed")
-
-    workflow.connect([
-        (roi, signals, [("roi", "roi")]),
-        (signals, noise, [("signals", "signals"), ("roi", "roi")]),
-        (noise, nnls, [("noise", "noise")]),
-        (signals, nnls, [("roi", "roi")]),
-        (signals, inspect, [("signals", "signals"), ("roi", "roi")]),
-        (noise, inspect, [("noise", "noise"), ("notes", "noise_notes")]),
-        (signals, save_acquisition, [("roi", "roi"), ("notes", "roi_notes")]),
-        (noise, save_acquisition, [("noise", "noise"), ("notes", "noise_notes")]),
-        (signals, save_nnls, [("roi", "roi")]),
-        (nnls, save_nnls, [("spectra", "spectra"), ("maps", "maps")]),
-        (signals, save_inspect, [("roi", "roi")]),
-        (inspect, save_inspect, [("fit", "fit"), ("selection", "selection")]),
-        (signals, save_compressed, [("roi", "roi"), ("notes", "roi_notes")]),
-        (noise, save_compressed, [("noise", "noise"), ("notes", "noise_notes")]),
-    ])  # fmt: skip
-    if magnitudes:
-        real = node(FindRealSignals(**fitting, **law, alpha=options.nnls.alpha), "real_signals", omp_nthreads)
-        workflow.connect([
-            (signals, real, [("signals", "signals")]),
-            (noise, real, [("noise", "noise")]),
-            (real, nnls, [("signals", "signals"), ("standardised", "residual_signals")]),
-            (real, save_compressed, [("standardised", "signals")]),
-        ])  # fmt: skip
-    else:
-        workflow.connect(signals, "signals", nnls, "signals")
-        workflow.connect(signals, "signals", save_compressed, "signals")
+    _add_signals(graph)
+    if options.wants_spectra:
+        _add_compressed(graph)
+    if options.nnls.wanted:
+        _add_nnls(graph)
+    if options.inspect.wanted:
+        _add_inspect(graph)
     if options.uncertainty.wanted:
-        settings = {"settings": asdict(options.uncertainty), "regions": regions, "seed": plan.seed}
-        uncertainty = node(EstimateUncertainty(**fitting, **settings), "uncertainty", omp_nthreads)
-        save_uncertainty = node(SaveUncertainty(**common, **saving), "save_uncertainty")
-        scattering = (real, "standardised") if magnitudes else (signals, "signals")
-        workflow.connect([
-            (scattering[0], uncertainty, [(scattering[1], "signals")]),
-            (signals, uncertainty, [("roi", "roi")]),
-            (noise, uncertainty, [("noise", "noise"), ("notes", "noise_notes")]),
-            (nnls, uncertainty, [("spectra", "spectra")]),
-            (signals, save_uncertainty, [("roi", "roi")]),
-            (uncertainty, save_uncertainty, [("maps", "maps"), ("notes", "notes")]),
-        ])  # fmt: skip
+        _add_uncertainty(graph)
     if options.inspect_map.n_components:
-        mixing = FitInspectMap(**fitting, settings=asdict(options.inspect_map), seed=plan.seed)
-        mixing = node(mixing, "inspect_map", omp_nthreads)
-        save_mixing = node(SaveInspectMap(**common, **saving), "save_inspect_map")
-        workflow.connect([
-            (real if magnitudes else signals, mixing, [("signals", "signals")]),
-            (noise, mixing, [("noise", "noise")]),
-            (signals, save_mixing, [("roi", "roi")]),
-            (mixing, save_mixing, [("fit", "fit")]),
-        ])  # fmt: skip
-    if plan.estimates_efficiency:
-        efficiency = node(EstimateEfficiency(**fitting, polarity=options.kernel.polarity), "efficiency", omp_nthreads)
-        for later in [workflow.get_node(label) for label in workflow.list_node_names() if label != "roi"]:
-            workflow.connect(efficiency, "series", later, "series")
-        workflow.connect(roi, "roi", efficiency, "roi")
-        workflow.connect(roi, "notes", efficiency, "notes")
-        workflow.connect(efficiency, "notes", signals, "notes")
-    else:
-        workflow.connect(roi, "notes", signals, "notes")
-    return workflow
+        _add_inspect_map(graph)
+    if options.maps.wanted:
+        _add_maps(graph)
+    _add_efficiency(graph)
+    return graph.workflow
+
+
+def _add_signals(graph):
+    """ROI, signals, noise, and the acquisition as it is saved."""
+    plan, options = graph.plan, graph.options
+    masks = [str(mask) for mask in plan.masks]
+    graph.add("roi", ComputeROI(series=graph.series_file, masks=masks, fingerprint=plan.fingerprint))
+    graph.fit_kernel("signals", ExtractSignals, polarity=options.kernel.polarity, magnitudes=graph.magnitudes)
+    graph.connect("roi", "signals", roi="roi")
+    noise_map = {"noise_map": str(plan.noise_map)} if plan.noise_map else {}
+    graph.fit_kernel(
+        "noise", EstimateNoise, method=_noise_method(plan), alpha=options.nnls.alpha, **graph.law, **noise_map
+    )
+    graph.connect("signals", "noise", signals="signals", roi="roi")
+    graph.save("save_acquisition", SaveAcquisition, masks=masks)
+    graph.connect("signals", "save_acquisition", roi_notes="notes")
+    graph.connect("noise", "save_acquisition", noise="noise", noise_notes="notes")
+    if graph.magnitudes and options.wants_spectra:
+        graph.fit_kernel("real_signals", FindRealSignals, **graph.law, alpha=options.nnls.alpha)
+        graph.connect("signals", "real_signals", signals="signals")
+        graph.connect("noise", "real_signals", noise="noise")
+
+
+def _add_compressed(graph):
+    """Signals for the group level."""
+    graph.save("save_compressed", SaveCompressed, stand_ins=graph.magnitudes)
+    graph.connect("signals", "save_compressed", roi_notes="notes")
+    graph.connect("noise", "save_compressed", noise="noise", noise_notes="notes")
+    source, output = graph.scattering
+    graph.connect(source, "save_compressed", signals=output)
+
+
+def _add_nnls(graph):
+    """Voxelwise spectra."""
+    options = graph.options.nnls
+    graph.fit_kernel(
+        "nnls",
+        FitNNLS,
+        alpha=options.alpha,
+        alpha_rule=options.alpha_rule,
+        alpha_scope=options.alpha_scope,
+        tolerance=options.tolerance,
+        regions=graph.regions,
+        spatial=float(options.spatial),
+    )
+    graph.connect("signals", "nnls", roi="roi")
+    graph.connect("noise", "nnls", noise="noise")
+    graph.connect(graph.real[0], "nnls", signals=graph.real[1])
+    if graph.magnitudes:
+        graph.connect("real_signals", "nnls", residual_signals="standardised")
+    graph.save("save_nnls", SaveNNLS)
+    graph.connect("nnls", "save_nnls", spectra="spectra", maps="maps")
+
+
+def _add_inspect(graph):
+    """Tissue clusters."""
+    settings = asdict(graph.options.inspect)
+    graph.fit_kernel("inspect_em", FitInspect, **graph.law, settings=settings, seed=graph.plan.seed)
+    graph.connect("signals", "inspect_em", signals="signals", roi="roi")
+    graph.connect("noise", "inspect_em", noise="noise", noise_notes="notes")
+    graph.save("save_inspect", SaveInspect)
+    graph.connect("inspect_em", "save_inspect", fit="fit", selection="selection")
+
+
+def _add_uncertainty(graph):
+    """Bootstrap and bounds of voxelwise spectra."""
+    settings = {"settings": asdict(graph.options.uncertainty), "regions": graph.regions, "seed": graph.plan.seed}
+    graph.fit_kernel("uncertainty", EstimateUncertainty, **settings)
+    source, output = graph.scattering
+    graph.connect(source, "uncertainty", signals=output)
+    graph.connect("signals", "uncertainty", roi="roi")
+    graph.connect("noise", "uncertainty", noise="noise", noise_notes="notes")
+    graph.connect("nnls", "uncertainty", spectra="spectra")
+    graph.save("save_uncertainty", SaveUncertainty)
+    graph.connect("uncertainty", "save_uncertainty", maps="maps", notes="notes")
+
+
+def _add_inspect_map(graph):
+    """Component spectra and their weights."""
+    graph.fit_kernel("inspect_map", FitInspectMap, settings=asdict(graph.options.inspect_map), seed=graph.plan.seed)
+    graph.connect(graph.real[0], "inspect_map", signals=graph.real[1])
+    graph.connect("noise", "inspect_map", noise="noise")
+    graph.save("save_inspect_map", SaveInspectMap)
+    graph.connect("inspect_map", "save_inspect_map", fit="fit")
+
+
+def _add_maps(graph):
+    """Parameter maps of a signal model, one fit per method."""
+    plan = graph.plan
+    for method in graph.options.maps.methods:
+        fit, save = f"maps_{method_label(method)}", f"save_maps_{method_label(method)}"
+        settings = asdict(graph.options.maps) | {"methods": [method]}  # another method more redoes none of these
+        label = f"sub-{plan.series.subject} {plan.series.datatype} {settings['model']} {method}"
+        how = {"settings": settings, "method": method, "seed": plan.seed, "device": plan.device}
+        graph.fit(fit, FitMaps, **how, noise_is_shared=graph.magnitudes, label=label)
+        graph.connect("signals", fit, signals="measured")
+        graph.connect("noise", fit, noise="noise", noise_notes="notes")
+        graph.save(save, SaveMaps)
+        graph.connect(fit, save, maps="maps", notes="notes")
+
+
+def _add_efficiency(graph):
+    """Inversion efficiency from the images, where that was asked for, before all that use it."""
+    if not graph.plan.estimates_efficiency:
+        graph.connect("roi", "signals", notes="notes")
+        return
+    later = [label for label in graph.nodes if label != "roi"]
+    graph.fit_kernel("efficiency", EstimateEfficiency, polarity=graph.options.kernel.polarity)
+    for label in later:
+        graph.connect("efficiency", label, series="series")
+    graph.connect("roi", "efficiency", roi="roi", notes="notes")
+    graph.connect("efficiency", "signals", notes="notes")
 
 
 def _noise_method(plan):

@@ -172,7 +172,7 @@ def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None
     """Return the method ``learned-prior``: posterior means under a prior learned from the scan (``fit_maps``)."""
     settings = settings_of(LearnedPriorSettings, settings)
     fit = least_squares(problem)
-    mixture, history = learn_prior(problem, fit, settings, seed)
+    mixture, history = learn_prior(problem, fit, settings, seed, on_step)
     found = summarise(Sampler(problem, fit, settings.n_final_draws, seed), mixture, on_step)
     values, std = found.mean, found.std
     if problem.model.oriented:
