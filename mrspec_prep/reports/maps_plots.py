@@ -129,20 +129,21 @@ def learning_figure(curves, colors):
             against = AGAINST.get(name) or ("epoch" if "epoch" in found else "step")
             known = np.isfinite(found[name])
             steps = found.get(against, np.arange(1, len(known) + 1))
-            words = f"{title}: {WORDS.get(name) or name.replace('_', ' ')}"
+            words = WORDS.get(name) or name.replace("_", " ")
             values = found[name][known]
             if len(values) and np.ptp(values) < TINY * abs(values[-1]):
                 words, values = f"{words}, less its last", values - values[-1]
-            panels.append((words, NAMES.get(against, against), steps[known], values, color))
+            panels.append((title, words, NAMES.get(against, against), steps[known], values, color))
     per_row = min(len(panels), 3)
     n_rows = -(-len(panels) // per_row)
     figure = Figure((WIDTH, 1.75 * n_rows), layout="constrained")
     grid = figure.subplots(n_rows, per_row, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    for axes, (title, name_of_step, steps, values, color) in zip(grid.flat, panels, strict=False):
+    for axes, (title, words, name_of_step, steps, values, color) in zip(grid.flat, panels, strict=False):
         _curve(axes, steps, values, color)
-        axes.set_xlabel(name_of_step)
+        axes.set(xlabel=name_of_step)
+        axes.set_ylabel(words, fontsize=8)
         axes.set_title(title, fontsize=8)
     return figure
 

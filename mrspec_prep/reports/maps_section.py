@@ -12,6 +12,7 @@ from mrspec_prep.reports.maps_tables import (
     components_table,
     doubts_table,
     header_of,
+    intervals_table,
     medians_table,
     parameters_of,
     shared_entry,
@@ -71,9 +72,7 @@ def trust_blocks(series, words, pen):
         statements = list(unknown_parameters(methods, roi, words))
         if statements:
             yield {"kind": "list", "entries": statements}
-        table = doubts_table(methods, roi, words)
-        if table:
-            yield table
+        yield from filter(None, (doubts_table(methods, roi, words), intervals_table(methods, roi, words)))
         reference = reference_among(methods)
         others = [method for method in methods if method is not reference]
         if reference and others:

@@ -61,6 +61,28 @@ def medians_table(methods, roi, words):
     return table_block(headers, rows, note, colors_of(methods, words))
 
 
+def intervals_table(methods, roi, words):
+    """Table: a row per parameter, a column per method with the interval of a single voxel; None without any."""
+    known = [method for method in methods if method.low and method.high]
+    rows = []
+    for parameter in (name for name in parameters_of(known) if name != "s0") if known else ():
+        cells = []
+        for method in known:
+            ends = [inside(maps.get(parameter), roi) for maps in (method.low, method.high)]
+            if any(end is None for end in ends):
+                cells.append(NONE)
+                continue
+            low, high = (float(np.median(end)) for end in ends)
+            digits = decimals((high - low) / 4)
+            cells.append(f"{low:.{digits}f} to {high:.{digits}f}")
+        rows.append([header_of(shared_entry(known, parameter)), *cells])
+    if not rows:
+        return None
+    level = next(iter(known[0].low.values())).metadata.get("Level", 0.95)
+    headers = ["interval", *(short_name(method, words) for method in known)]
+    return table_block(headers, rows, words["maps"]["verdict"]["intervals_note"].format(level=percent(level)))
+
+
 def doubts_table(methods, roi, words):
     """Table: a row per method, residual and shares of doubtful voxels; None where nothing is known."""
     limit = words["maps"]["limits"]["risk"]

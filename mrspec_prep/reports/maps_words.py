@@ -162,13 +162,14 @@ def _fitted(series, model, methods, words):
     first = methods[0]
     names = [entry_of(first.maps[p], p, first.about_model)["title"] for p in first.order if p != "s0"]
     names = [name if name[:2].isupper() or name[1:2].isdigit() else name[:1].lower() + name[1:] for name in names]
-    volumes = first.metadata.get("NVolumes", len(next(iter(series.columns.values()), ())))
+    n_volumes = len(next(iter(series.columns.values()), ()))
+    used = first.metadata.get("NVolumes", n_volumes)
     return capital(
         words["maps"]["verdict"]["fitted"].format(
             parameters=join(names),
             model=model_title(model),
             n_voxels=number(series.n_voxels),
-            n_volumes=number(volumes),
+            n_volumes=number(used) if used == n_volumes else f"{number(used)} of {number(n_volumes)}",
             methods=join([title_of(method, words) for method in methods]),
         )
     )

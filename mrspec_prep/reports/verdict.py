@@ -68,7 +68,8 @@ def judge(series, words, crashed=False):
     places = list(dict.fromkeys(remark.look for remark in remarks if remark.look))
     mapped = sum(bool(method.maps) for method in series.methods.values())
     places += [texts["look_compared"]] if mapped > 1 else []
-    places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] * bool(series.parameters or mapped)
+    plain = bool(series.parameters) or mapped == 1
+    places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] * plain
     if places:
         remarks.append(Remark(texts["look_first"].format(places=join(places[:3]))))
     headline = texts["incomplete" if missing else level]

@@ -45,7 +45,7 @@ def add_maps(out, tissue, model="msdki", methods=tuple(ERROR), *, with_std=True,
     shared = {p: rng.normal(0, error, n) for p, (_, error) in TRUTH[model].items()}
     for method in methods:
         about = {"Sources": [], "OptionsHash": "0", "Seed": 0, "Model": model, "Method": NAMES.get(method, method),
-                 "NVoxels": n, "NVoxelsConverged": n, "NVoxelsValid": n, "NVolumes": 103,
+                 "NVoxels": n, "NVoxelsConverged": n, "NVoxelsValid": n, "NVolumes": 30 if model == "t2" else 103,
                  "Distribution": "rician" if method == "learnedprior" else "gaussian"} | told  # fmt: skip
 
         def save(values, key, suffix="dwimap", about=about, **naming):
@@ -66,6 +66,8 @@ def add_maps(out, tissue, model="msdki", methods=tuple(ERROR), *, with_std=True,
             if with_std and method != "selfsup":
                 spread = ERROR[method] * error * rng.uniform(0.9, 1.1, n)
                 save(spread, key, suffix, desc=f"{method}std", **naming)
+                for end, sign in (("low", -1), ("high", 1)):
+                    save(values + 1.96 * sign * spread, key, suffix, desc=f"{method}{end}", **naming)
         save(np.abs(rng.normal(1, 0.1, n)), "model-residual", desc=method, param="residual")
         if method != "lsq":
             save(risk * np.abs(rng.normal(1, 0.3, n)), "model-risk", desc=method, param="risk")

@@ -81,6 +81,7 @@ def test_a_report_without_spectra_is_whole(mapped):
     page = build_subject_report(out, "01").read_text()
     assert "No step failed and nothing is missing." in page and "analysis is incomplete" not in page
     assert "<h2>Spectra</h2>" not in page and "Tissue clusters" not in page
+    assert "of the 95\u202f% interval in single voxels" in page and "<td>K</td>" in page
     for section in ("modelmaps", "modeltrust", "modelprior"):
         assert f"<h2>{WORDS['sections'][section]}</h2>" in page
     figures = {path.stem.removeprefix("sub-01_dwi_msdki-") for path in (out / "sub-01/figures").glob("*msdki*")}
@@ -169,7 +170,10 @@ def test_every_file_finds_its_place(mapped, model):
     assert list(series.methods) == [(model, "lsq"), (model, "learnedprior"), (model, "gmmvae")]
     names = {p.name for p in (*MODELS[model].tissue, MODELS[model].parameters[0])}
     for method in series.methods.values():
-        assert set(method.maps) == set(method.std) == names and method.order[-1] == "s0"
+        assert (
+            set(method.maps) == set(method.std) == set(method.low) == set(method.high) == names
+            and method.order[-1] == "s0"
+        )
     network = series.methods[model, "gmmvae"]
     assert {"risk", "latent", "residual", "dseg", "probseg"} <= set(network.extras)
     assert network.extras["latent"].data.shape == (*SHAPE, 3) and len(network.history["loss"]) == 200
@@ -233,7 +237,7 @@ def test_the_verdict_says_what_was_mapped_and_whom_to_read(said):
     found, text, _ = said(methods=tuple(ERROR))
     assert found.level == GOOD and "{" not in text
     assert text.startswith("Diffusivity and kurtosis of the mean signal diffusion kurtosis model were mapped in")
-    assert "from 103 volumes by least squares" in text and "Read the learned prior first" in text
+    assert "from 103 of 130 volumes by least squares" in text and "Read the learned prior first" in text
     assert "55\u202f% of that of least squares" in text
     assert "Kurtosis is not identifiable in free water" in text and "explains the signal" in text
 
@@ -380,7 +384,8 @@ def test_ellipses_have_the_size_of_gaussian_points():
 def test_learning_curves_are_logarithmic_where_it_helps(values, scale):
     history = {"step": np.arange(1.0, 51), "loss": values}
     axes = maps_plots.learning_figure.__wrapped__({"net": history}, ["k"]).axes[0]
-    assert axes.get_yscale() == scale and axes.get_xlabel() == "step" and axes.get_title() == "net: loss"
+    assert axes.get_yscale() == scale and axes.get_xlabel() == "step"
+    assert axes.get_title() == "net" and axes.get_ylabel() == "loss"
 
 
 def test_criteria_stand_against_what_was_tried_and_gaps_are_left_out():
@@ -388,7 +393,7 @@ def test_criteria_stand_against_what_was_tried_and_gaps_are_left_out():
                "bic": np.array([9.0, 5, 6, *[np.nan] * 3]), "log_evidence": 1e6 + np.arange(6.0)}  # fmt: skip
     first, second, *_ = maps_plots.learning_figure.__wrapped__({"m": history}, ["k"]).axes
     assert first.get_xlabel() == "number of components" and list(first.lines[0].get_xdata()) == [1, 2, 4]
-    assert "less its last" in second.get_title() and second.lines[0].get_ydata()[-1] == 0
+    assert "less its last" in second.get_ylabel() and second.lines[0].get_ydata()[-1] == 0
 
 
 def test_principal_axes_keep_what_varies_most():
