@@ -26,7 +26,7 @@ def grid_hash(grid: Grid) -> str:
     return _digest({name: _rounded(axis) for name, axis in zip(grid.names, grid.axes, strict=True)})
 
 
-def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.ndarray) -> str:
+def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.ndarray | None = None) -> str:
     """Hash of everything that turns a spectrum into compressed signals, apart from the grid.
 
     Gradient directions are left out: no kernel depends on them, and motion correction turns them
@@ -37,8 +37,8 @@ def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.nd
     kernel_settings : dict
         ``name`` and what else the kernel depends on; points, spacing and bounds of the grid are ignored.
     encodings : Encodings
-    projection : (n_encodings, n_ranks) array
-        Orthonormal columns.
+    projection : (n_encodings, n_ranks) array, optional
+        Orthonormal columns; left out where signals are not compressed.
 
     Returns
     -------
@@ -48,12 +48,13 @@ def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.nd
     """
     settings = {key: value for key, value in kernel_settings.items() if key not in GRID_SETTINGS}
     values = {name: getattr(encodings, name) for name in AXES}
-    columns = np.round(np.asarray(projection, float), PLACES) + 0.0  # no negative zeros
     parts = {
         "kernel": settings,
         "encodings": {name: None if given is None else _rounded(given) for name, given in values.items()},
-        "projection": [list(columns.shape), hashlib.sha256(columns.astype("<f8").tobytes()).hexdigest()],
     }
+    if projection is not None:
+        columns = np.round(np.asarray(projection, float), PLACES) + 0.0  # no negative zeros
+        parts["projection"] = [list(columns.shape), hashlib.sha256(columns.astype("<f8").tobytes()).hexdigest()]
     return _digest(parts)
 
 
