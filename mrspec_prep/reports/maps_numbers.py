@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FLAT = 0.05  # of the spread beyond errors that least squares finds: less is flat
 AT_BOUND = 1e-3  # of the range between the bounds: nearer than this is at the bound
 
 
@@ -109,6 +110,38 @@ def agreement(method, other, parameter, roi):
     varies = ours.std() > 0 and theirs.std() > 0
     correlation = float(np.corrcoef(ours, theirs)[0, 1]) if varies else np.nan
     return Agreement(float(np.median(ours - theirs)), correlation, beyond, ratio)
+
+
+def collapsed(method, reference, roi):
+    """Parameters whose map is flat where least squares sees differences beyond its errors.
+
+    Parameters
+    ----------
+    method, reference : MethodMaps
+        A method and least squares.
+    roi : (x, y, z) bool array
+
+    Returns
+    -------
+    list of str
+
+    """
+    names = []
+    for parameter in method.order:
+        ours, theirs = (inside(one.maps.get(parameter), roi) for one in (method, reference))
+        noise = inside(reference.std.get(parameter), roi)
+        if ours is None or theirs is None or noise is None:
+            continue
+        error = float(np.median(noise))
+        seen = np.sqrt(max(_spread(theirs) ** 2 - error**2, 0.0))
+        if seen > error and _spread(ours) < FLAT * seen:
+            names.append(parameter)
+    return names
+
+
+def _spread(values):
+    """Half the distance from the 16th to the 84th percentile."""
+    return float(np.subtract(*np.percentile(values, [84, 16])) / 2)
 
 
 def components(method, roi):

@@ -17,7 +17,7 @@ SHRUNK = 0.744  # variance of the inner nine tenths of a plane Gaussian, over th
 MOST_PARTS = 4  # of a loss that are drawn
 WIDE_RANGE = 30  # largest over smallest value from which an axis is logarithmic
 FEW = 12  # points that are marked
-ABSCISSAE = ("step", "epoch", "n_components")
+HIDDEN = ("step", "epoch", "n_components", "learning_rate")  # abscissae, and what is no result
 AGAINST = {"bic": "n_components", "starts": "start"}  # instead of the step
 WORDS = {"bic": "BIC", "kl": "KL", "starts": "log evidence of starts"}
 NAMES = {"n_components": "number of components"}
@@ -124,8 +124,7 @@ def learning_figure(curves, colors):
     """
     panels = []
     for (title, found), color in zip(curves.items(), colors, strict=True):
-        shown = [name for name in found if name not in ABSCISSAE]
-        for name in shown[:MOST_PARTS]:
+        for name in watched(found)[:MOST_PARTS]:
             against = AGAINST.get(name) or ("epoch" if "epoch" in found else "step")
             known = np.isfinite(found[name])
             steps = found.get(against, np.arange(1, len(known) + 1))
@@ -146,6 +145,11 @@ def learning_figure(curves, colors):
         axes.set_ylabel(words, fontsize=8)
         axes.set_title(title, fontsize=8)
     return figure
+
+
+def watched(history):
+    """Names of what has a curve in a history: at least two values, and not an abscissa."""
+    return [name for name, values in history.items() if name not in HIDDEN and np.isfinite(values).sum() > 1]
 
 
 def principal(values):

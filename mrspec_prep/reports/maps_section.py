@@ -5,7 +5,7 @@ import numpy as np
 from mrspec_prep.bids.catalogue import cluster_color, map_entry, model_entry
 from mrspec_prep.reports.maps_figures import direction_figure, methods_figure, prior_figure, risk_figure, side_by_side
 from mrspec_prep.reports.maps_numbers import components, doubts, inside
-from mrspec_prep.reports.maps_plots import Cloud, clouds_figure, histograms_figure, learning_figure, principal
+from mrspec_prep.reports.maps_plots import Cloud, clouds_figure, histograms_figure, learning_figure, principal, watched
 from mrspec_prep.reports.maps_tables import (
     agreement_table,
     colors_of,
@@ -110,7 +110,7 @@ def prior_blocks(series, words, pen):
         if clouds:
             yield {"kind": "heading", "text": "Latent space and parameter space"}
             yield pen.figure(clouds_figure(clouds), f"{slug}-latent", words["captions"]["clouds"])
-        taught = [method for method in methods if len(set(method.history) - {"step", "epoch"})]
+        taught = [method for method in methods if watched(method.history)]
         if taught:
             curves = dict(zip(short_names(taught, words, " "), [method.history for method in taught], strict=True))
             figure = learning_figure(curves, colors_of(taught, words))

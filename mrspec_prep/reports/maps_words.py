@@ -6,7 +6,7 @@ import numpy as np
 
 from mrspec_prep.bids.catalogue import model_entry
 from mrspec_prep.reports.maps_collect import entry_of
-from mrspec_prep.reports.maps_numbers import agreement, doubts, inside
+from mrspec_prep.reports.maps_numbers import agreement, collapsed, doubts, inside
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import capital, join, number, percent, short
 
@@ -62,7 +62,7 @@ def reference_among(methods):
 
 
 def trusted(methods, roi, words):
-    """Whom to read first: the first in the order of trust whose risk is low.
+    """Whom to read first: the first in the order of trust whose risk is low and whose maps are not flat.
 
     Parameters
     ----------
@@ -78,10 +78,11 @@ def trusted(methods, roi, words):
 
     """
     limits, order = words["maps"]["limits"], words["maps"]["trust"]
-    passed = []
-    for method in sorted(methods, key=lambda method: order.index(method.method)):
+    passed, reference = [], reference_among(methods)
+    usable = [method for method in methods if reference is None or not collapsed(method, reference, roi)]
+    for method in sorted(usable, key=lambda method: order.index(method.method)):
         share = doubts(method, roi, limits["risk"]).at_risk
-        if share is not None and share > limits["risk_share"] and reference_among(methods):
+        if share is not None and share > limits["risk_share"] and reference:
             passed.append(method)
         else:
             return Trust(method, tuple(passed))
@@ -180,6 +181,12 @@ def _trust(series, methods, roi, words):
     texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
     if series.acquisition.get("Settings", {}).get("maps", {}).get("settings") == "paper":
         yield Remark(texts["paper"], CAUTION)
+    for method in methods if reference_among(methods) else ():
+        flat = collapsed(method, reference_among(methods), roi)
+        if flat:
+            symbols = join([symbol_of(methods, parameter) for parameter in flat])
+            text = texts["collapsed"].format(method=capital(title_of(method, words)), symbols=symbols)
+            yield Remark(text, CAUTION, words["verdict"]["look_compared"])
     if len(methods) == 1:
         name = title_of(methods[0], words)
         yield Remark(texts["alone_lsq" if methods[0].method == REFERENCE else "alone"].format(method=name))

@@ -65,13 +65,13 @@ def judge(series, words, crashed=False):
     elif crashed:
         remarks.append(Remark("", CAUTION, texts["look_errors"]))
     level = next((w for w in (PROBLEM, CAUTION) if any(remark.weight == w for remark in remarks)), GOOD)
-    places = list(dict.fromkeys(remark.look for remark in remarks if remark.look))
+    places = [remark.look for remark in remarks if remark.look]
     mapped = sum(bool(method.maps) for method in series.methods.values())
     places += [texts["look_compared"]] if mapped > 1 else []
     plain = bool(series.parameters) or mapped == 1
     places += [texts["look_clusters"]] if series.clusters else [texts["look_maps"]] * plain
     if places:
-        remarks.append(Remark(texts["look_first"].format(places=join(places[:3]))))
+        remarks.append(Remark(texts["look_first"].format(places=join(list(dict.fromkeys(places))[:3]))))
     headline = texts["incomplete" if missing else level]
     return Verdict(level, headline, tuple(remark for remark in remarks if remark.text))
 
