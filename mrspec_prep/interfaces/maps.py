@@ -64,12 +64,21 @@ class FitMaps(SimpleInterface):
     def _run_interface(self, runtime):
         series = read_series(self.inputs.series)
         options = MapsOptions(**self.inputs.settings)
+        signals = np.load(self.inputs.signals)
         noise, about_noise = self._noise()
+        model = model_named(options.model)
+        if model.magnitude and "inversion_time" in model.needs and (signals < 0).any():
+            raise InputError(
+                f"the images hold signs, and model {options.model} describes magnitudes",
+                file=series.images[0],
+                value=f"{int((signals < 0).sum())} negative values",
+                remedy=f"--set maps.model={options.model}-signed, or kernel.polarity=magnitude to ignore the signs",
+            )
         progress = SpokenProgress(self.inputs.label)
         try:
             with within_threads(self.inputs.num_threads):
                 result = fit_maps(
-                    np.load(self.inputs.signals),
+                    signals,
                     series.encodings,
                     options.model,
                     self.inputs.method,

@@ -57,7 +57,7 @@ class ExtractSignals(SimpleInterface):
         np.save(out / "signals.npy", signals)
         self._results["measured"] = str(out / "signals.npy")
         if signals is not measured:
-            np.save(out / "measured.npy", measured)
+            np.save(out / "measured.npy", np.abs(measured))
             self._results["measured"] = str(out / "measured.npy")
         np.save(out / "roi.npy", roi)
         (out / "notes.json").write_text(json.dumps(notes))

@@ -169,7 +169,10 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
     series = replace(series, notes=(*series.notes, *notes))
-    options = with_maps(options, series)
+    wanted, options = options.maps.model, with_maps(options, series)
+    if wanted != options.maps.model:
+        chosen = f"{varied_in_words(series)}: the model of the parameter maps is {options.maps.model}."
+        series = replace(series, notes=(*series.notes, chosen))
     options = replace(
         options,
         kernel=replace(options.kernel, name=kernel),

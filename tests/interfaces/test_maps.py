@@ -1,12 +1,20 @@
 """What is kept of a result, and under which names."""
 
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mrspec_prep.bids.catalogue import map_entry, method_entry
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.series import Series
 from mrspec_prep.cli.maps_preview import COSTS
-from mrspec_prep.interfaces.maps import DIRECTION, arrays_of, maps_of_model, notes_of
+from mrspec_prep.interfaces.maps import DIRECTION, FitMaps, arrays_of, maps_of_model, notes_of
 from mrspec_prep.networks import METHODS, MapsResult
+from mrspec_prep.options import MapsOptions
+from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.models import MODELS
 
 N = 4
@@ -77,3 +85,46 @@ def test_every_map_of_a_model_is_in_the_catalogue(model):
     assert ("direction" in names) == MODELS[model].oriented
     for name in names:
         map_entry(f"model-{name}")
+
+
+INVERSION = Encodings(inversion_time=np.array([50.0, 200, 400, 700, 1200, 2500]), repetition_time=np.full(6, 3000.0))
+T1 = np.linspace(600, 1200, 12)
+
+
+def fit(folder, signals, model, encodings=INVERSION, degrees=None, noise=None):
+    """Arrays and notes of least squares."""
+    images = (Path("sub-01_inv-1_IRT1.nii.gz"),)
+    series = Series("01", None, "anat", "IRT1", {}, images, np.zeros((6, 2), int), encodings, "", (), "t2")
+    (folder / "series.json").write_text(json.dumps(series.to_json()))
+    noise = np.full(len(signals), 0.01) if noise is None else noise
+    (folder / "noise.json").write_text(json.dumps({"method": "b0-repeats", "degrees_of_freedom": degrees}))
+    for name, array in {"signals": signals, "noise": noise}.items():
+        np.save(folder / f"{name}.npy", array)
+    settings = asdict(MapsOptions(model=model, methods=("lsq",)))
+    files = {name: str(folder / f"{name}.npy") for name in ("signals", "noise")}
+    node = FitMaps(series=str(folder / "series.json"), **files, noise_notes=str(folder / "noise.json"),
+                   settings=settings, method="lsq", seed=0)  # fmt: skip
+    found = node.run(cwd=str(folder)).outputs
+    return dict(np.load(found.maps)), json.loads(Path(found.notes).read_text())
+
+
+def inverted(model):
+    tissue = {"s0": np.ones(len(T1)), "t1": T1, "inversion_efficiency": np.full(len(T1), 0.95)}
+    return MODELS[model].signal(INVERSION, tissue)
+
+
+def test_magnitudes_after_inversion_give_t1_and_signs_need_the_other_model(tmp_path):
+    arrays, _ = fit(tmp_path, inverted("ir-t1"), "ir-t1")
+    np.testing.assert_allclose(arrays["value:t1"], T1, rtol=1e-3)
+    signed = inverted("ir-t1-signed")
+    np.testing.assert_allclose(fit(tmp_path, signed, "ir-t1-signed")[0]["value:t1"], T1, rtol=1e-3)
+    with pytest.raises(InputError, match="hold signs.*Remedy: --set maps.model=ir-t1-signed"):
+        fit(tmp_path, signed, "ir-t1")
+
+
+def test_noise_from_few_repeats_is_shared_and_said(tmp_path):
+    noise = 0.01 * np.sqrt(np.random.default_rng(0).chisquare(4, len(T1)) / 4)
+    shared, notes = fit(tmp_path, inverted("ir-t1"), "ir-t1", degrees=4.0, noise=noise)
+    own, plain = fit(tmp_path, inverted("ir-t1"), "ir-t1", noise=noise)
+    assert notes["NoiseOwnDegreesOfFreedom"] == 4 and "NoiseShared" not in plain
+    assert np.ptp(np.log(shared["std:s0"])) < np.ptp(np.log(own["std:s0"]))

@@ -14,6 +14,7 @@ from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.workflows.maps_planning import check_map_names, model_for, with_maps
 from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.spectral import init_spectral_wf
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 B, TE, TI = np.array([0.0, 500, 1000, 2000]), np.array([10.0, 20, 40, 80]), np.array([50.0, 500, 1500, 3000])
@@ -73,6 +74,14 @@ def test_signed_signals_are_not_rician(series):
         with_maps(options, with_encodings(series, inversion_time=TI))
 
 
+def test_a_model_that_was_chosen_is_said():
+    (plan,) = plan_participant(open_layout(ZEBRA, ["01"]), "01", overrides=["maps.model=auto"]).series
+    assert plan.options.maps.model == "adc-t2star"
+    assert any(
+        "echo time" in note and "the model of the parameter maps is adc-t2star" in note for note in plan.series.notes
+    )
+
+
 def test_every_method_and_model_passes_by_its_name():
     for model in MODELS:
         methods = "[" + ",".join(f'"{method}"' for method in METHODS) + "]"
@@ -84,3 +93,34 @@ def test_another_device_is_another_result(series):
     plans = [plan_participant(layout, "01", overrides=["maps.model=auto"], device=d) for d in ("cpu", "auto", "cpu")]
     first, other, same = (plan.key for plan in plans)
     assert first == same != other
+
+
+def nodes(folder, *overrides):
+    (plan,) = plan_participant(open_layout(ZEBRA, ["01"]), "01", overrides=["maps.model=auto", *overrides]).series
+    (folder / "series.json").write_text("{}")
+    workflow = init_spectral_wf(plan, folder / "series.json", saving={}, name="series")
+    feeds = {(node.name, target): (origin.name, source) for origin, node, data in workflow._graph.edges(data=True)
+             for source, target in data["connect"]}  # fmt: skip
+    return set(workflow.list_node_names()), feeds
+
+
+def test_maps_alone_compute_no_spectra(tmp_path):
+    names, _ = nodes(tmp_path, "nnls.wanted=false", "inspect.wanted=false", "noise.distribution=rician")
+    assert names == {"roi", "signals", "noise", "save_acquisition", "maps_lsq", "save_maps_lsq", "maps_learnedprior",
+                     "save_maps_learnedprior"}  # fmt: skip
+
+
+def test_maps_beside_spectra_get_the_signals_as_measured(tmp_path):
+    names, feeds = nodes(tmp_path, "noise.distribution=rician", 'maps.methods=["lsq-gmm"]')
+    assert {"nnls", "inspect_em", "save_compressed", "real_signals", "maps_lsqgmm"} <= names
+    assert feeds["maps_lsqgmm", "signals"] == ("signals", "measured")
+    assert feeds["maps_lsqgmm", "noise_notes"] == ("noise", "notes")
+
+
+@pytest.mark.parametrize(
+    ("key", "left"), [("nnls", {"inspect_em", "save_inspect"}), ("inspect", {"nnls", "save_nnls"})]
+)
+def test_spectra_or_clusters_may_be_left_out_each_alone(tmp_path, key, left):
+    names, _ = nodes(tmp_path, f"{key}.wanted=false")
+    assert left | {"save_compressed"} <= names
+    assert not names & ({"nnls", "save_nnls", "inspect_em", "save_inspect"} - left)
