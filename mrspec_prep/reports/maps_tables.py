@@ -95,7 +95,7 @@ def doubts_table(methods, roi, words):
     headers = ["of voxels", "residual / noise", "at a bound", "unsettled", "outside model", f"risk > {short(limit)}"]
     keep = [i for i in range(len(headers)) if i == 0 or any(row[i] != NONE for row in rows)]
     shown = [[row[i] for i in keep] for row in rows]
-    note = words["maps"]["verdict"]["doubts_note"]
+    note = " ".join(words["maps"]["verdict"]["doubts_notes"][i - 1] for i in keep[1:])
     return table_block([headers[i] for i in keep], shown, note, colors_of(methods, words)) if len(keep) > 1 else None
 
 

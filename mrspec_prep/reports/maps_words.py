@@ -224,6 +224,11 @@ def _misfit(methods, roi, words, noise_method):
     """Whether the model explains the signal, by the method to read first."""
     texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
     method = trusted(methods, roi, words).method
+    model, n_encodings = method.about_model, method.metadata.get("NEncodings")
+    n_free = len(model.names) - model.oriented if model else 0  # a direction has two free numbers
+    if n_encodings is not None and n_encodings <= n_free:
+        yield Remark(texts["no_test"].format(model=model_title(method.model), n=number(n_encodings)), CAUTION)
+        return
     residual = inside(method.extras.get("residual"), roi)
     if residual is None or not np.isfinite(residual).any():
         return

@@ -138,8 +138,9 @@ def _noise_facts(series):
     return {
         "noise_rician": law == "rician",
         "noise_nc_chi": law == "nc-chi",
-        "noise_student_t": law == "student-t",
+        "noise_student_t": law == "student-t" and bool(series.clusters),
         "noise_of_magnitudes": law in ("rician", "nc-chi"),
+        "spectra_of_magnitudes": law in ("rician", "nc-chi") and series.grid is not None,
         "n_coils": number(about["NoiseCoils"]) if "NoiseCoils" in about else None,
         "noise_method": method or None,
         "noise_b0_repeats": method == "b0-repeats",

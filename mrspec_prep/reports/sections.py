@@ -196,6 +196,8 @@ def _mask(series, words, pen):
 
 
 def _identifiability(series):
+    if series.grid is None and not {"nnls", "inspect"} & set(series.missing_steps()):
+        return  # of spectra, and none were wanted
     statements = series.acquisition.get("Identifiability")
     if isinstance(statements, str):
         statements = [statements]

@@ -81,6 +81,7 @@ def test_a_report_without_spectra_is_whole(mapped):
     page = build_subject_report(out, "01").read_text()
     assert "No step failed and nothing is missing." in page and "analysis is incomplete" not in page
     assert "<h2>Spectra</h2>" not in page and "Tissue clusters" not in page
+    assert WORDS["sections"]["identifiability"] not in page and "spectrum" not in page
     assert "of the 95\u202f% interval in single voxels" in page and "<td>K</td>" in page
     for section in ("modelmaps", "modeltrust", "modelprior"):
         assert f"<h2>{WORDS['sections'][section]}</h2>" in page
@@ -293,6 +294,20 @@ def test_doubtful_voxels_are_warnings(said, about, words):
     found, text, _ = said(**about)
     assert found.level == CAUTION and words in text
     assert words not in said()[1]
+
+
+def test_a_fit_without_residuals_is_no_test(said):
+    found, text, _ = said(NEncodings=3)
+    assert found.level == CAUTION and "nothing tests it" in text and "explains the signal" not in text
+    assert "nothing tests it" not in said(NEncodings=4)[1]
+
+
+def test_noise_of_clusters_is_not_spoken_of_without_clusters(mapped):
+    (series,) = collect_series(mapped(), "01")
+    for law, words in (("student-t", "Student-t"), ("rician", "Voxelwise spectra")):
+        series.noise.metadata["NoiseDistribution"] = law
+        assert words not in compose(methods_facts(series, WORDS), WORDS)
+    assert "koay2006" in compose(methods_facts(series, WORDS), WORDS)
 
 
 def test_a_map_at_its_bound_is_called_a_limit(said):
