@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from mrspec_prep.bids.catalogue import load_catalogue
+from mrspec_prep.networks import METHODS
 from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.models import MODELS
 
 DOCS = Path(__file__).parents[1] / "docs"
+MAPS = (DOCS / "maps.md").read_text(encoding="utf-8")
 ADDING = (DOCS / "add_a_model.md").read_text(encoding="utf-8")
 
 
@@ -59,3 +61,31 @@ def test_the_entries_of_the_added_model_have_the_keys_of_their_kind():
     assert added["models"]["stretched"].keys() == known["models"]["msdki"].keys()
     assert added["maps"]["model-stretching"].keys() == known["maps"]["model-kurtosis"].keys()
     assert "model-diffusivity" in known["maps"]
+
+
+def test_the_table_of_bounds_is_that_of_the_models():
+    expected = [
+        f"| `{model.name}` | `{p.name}` | {p.unit} | {p.low:g} | "
+        f"{'unlimited' if np.isinf(p.high) else f'{p.high:g}'} | {p.link} |"
+        for model in MODELS.values()
+        for p in model.parameters
+    ]
+    _, _, rest = MAPS.partition("| model | parameter | unit | from | to | link |\n|---|---|---|---|---|---|\n")
+    shown = rest.partition("\n\n")[0].splitlines()
+    assert shown == expected, "docs/maps.md should have:\n" + "\n".join(expected)
+
+
+def test_the_table_of_methods_is_complete():
+    shown = re.findall(r"^\| `([\w-]+)` \| .* \| .* \|$", MAPS.partition("## Parameters")[0], flags=re.MULTILINE)
+    assert set(METHODS) <= set(shown)
+
+
+def test_the_python_example_of_the_page_runs(capsys):
+    exec(compile(blocks(MAPS, "python")[0], "maps.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("(400, 4)\n")
+
+
+def test_links_of_the_pages_exist():
+    for page in (MAPS, ADDING):
+        for target in re.findall(r"!?\[[^\]]*\]\(([^)#]+)\)", page):
+            assert (DOCS / target).exists(), target
