@@ -127,9 +127,10 @@ def arrays_of(result, intervals=True):
     Returns
     -------
     dict of str to array
-        ``value:``, ``std:``, ``low:`` and ``high:`` of every parameter (float32; a direction in one (n_voxels, 3)
-        array, its uncertainty an angle [rad]); ``value:risk``, ``residual`` and ``latent`` where there are;
-        ``value:converged`` and ``valid`` where some voxel is not; ``probs:components``; ``history:<what>``.
+        ``value:``, ``std:``, ``low:`` and ``high:`` of every parameter (float32). A direction is one (n_voxels, 3)
+        array, its ``std:`` an angle [rad], its ``high:`` the angle of the 95 % cone. ``value:risk``, ``residual`` and
+        ``latent`` where there are; ``value:converged`` and ``valid`` where some voxel is not; ``probs:components``;
+        ``history:<what>``.
 
     """
     kinds = {"value": result.maps, "std": result.std or {}}
@@ -146,6 +147,8 @@ def arrays_of(result, intervals=True):
         if result.std:
             squares = sum(result.std[name] ** 2 for name in DIRECTION)
             arrays["std:direction"] = np.minimum(np.sqrt(squares), LARGEST_ANGLE)
+        if intervals and result.cones is not None:
+            arrays["high:direction"] = result.cones[:, HIGH]
     for name in ("risk", "residual", "latent"):
         if getattr(result, name) is not None:
             arrays[f"value:{name}"] = getattr(result, name)
@@ -175,6 +178,8 @@ def notes_of(result):
         "Device": result.device,
     }
     settings.pop("noise", None)
+    collapsed = settings.pop("collapsed", None)
+    notes |= {"Collapsed": list(collapsed)} if collapsed else {}
     return notes | {"MethodSettings": settings}
 
 
@@ -221,7 +226,8 @@ class SaveMaps(SaveDerivatives):
         """One map: a value, or one of its uncertainties."""
         key, desc, more = f"model-{name}", self.label, {"Parameter": name}
         if kind in UNCERTAINTIES:
-            entry = uncertainty_entry(f"posterior{kind}")
+            cone = name == "direction" and kind == "high"
+            entry = uncertainty_entry("posteriorcone" if cone else f"posterior{kind}")
             words = {"what": map_entry(key)["title"], "level": LEVEL}
             of_method = method_entry(self.method)["std" if kind == "std" else "interval"]
             more |= {

@@ -42,6 +42,8 @@ def test_a_direction_is_one_map_and_its_uncertainty_an_angle():
     }
     np.testing.assert_array_equal(arrays["value:direction"], np.eye(N, 3))
     np.testing.assert_allclose(arrays["std:direction"], 0.1 * np.sqrt(3), rtol=1e-6)
+    cones = arrays_of(result(cones=np.tile([0.1, 0.3], (N, 1))))
+    np.testing.assert_allclose(cones["high:direction"], 0.3, rtol=1e-6)
     wide = arrays_of(result(std={name: np.full(N, 9.0) for name in result().maps}))
     np.testing.assert_allclose(wide["std:direction"], np.pi / 2)
 
@@ -69,6 +71,9 @@ def test_what_there_is_is_kept_and_flags_only_where_they_say_something():
     assert [name for name in arrays if name.startswith("history")] == ["history:loss"]
     notes = notes_of(found)
     assert notes["NVoxelsValid"] == 3 and notes["NVoxelsConverged"] == N
+    assert "Collapsed" not in notes
+    flat = result(settings=found.settings | {"collapsed": ["kurtosis"]})
+    assert notes_of(flat)["Collapsed"] == ["kurtosis"]
     assert notes["MethodSettings"] == {"k": 3} and notes["Model"] == "ball-stick" and notes["NVolumes"] == 12
 
 
