@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from mrspec_prep.networks import fit_maps
+from mrspec_prep.networks.maps import is_network
 from mrspec_prep.physics.models import MODELS
 
 LOG_LINEAR = {"fit": "log-linear"}  # dipy's fit of MSDKI
@@ -23,6 +24,7 @@ def variants(names):
     rows = []
     if "lsq" in names:
         rows = [("lsq, Rician", "lsq", {"distribution": "rician"}), ("lsq, as dipy", "lsq", {"settings": LOG_LINEAR})]
+    rows += [(f"{name}, paper", name, {"settings": "paper"}) for name in names if is_network(name)]
     return [(name, name, {}) for name in names] + rows
 
 

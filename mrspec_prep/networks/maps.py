@@ -17,8 +17,12 @@ METHODS = {
     "lsq": "fitting.least_squares:fit_least_squares",
     "lsq-gmm": "priors.mixture_prior:fit_mixture_prior",
     "learned-prior": "priors.learned_prior:fit_learned_prior",
+    "selfsup": "voxel_nets.methods:fit_selfsup",
+    "vae": "voxel_nets.methods:fit_vae",
+    "gmm-vae": "voxel_nets.methods:fit_gmm_vae",
 }
-MAGNITUDE_METHODS = ("learned-prior",)  # methods whose likelihood is Rician unless told otherwise
+#: methods whose likelihood is Rician unless told otherwise
+MAGNITUDE_METHODS = ("learned-prior", "selfsup", "vae", "gmm-vae")
 
 
 def fit_maps(
@@ -51,7 +55,8 @@ def fit_maps(
     device : str
         ``auto``, ``cpu`` or ``cuda``; methods without a network run on the CPU.
     settings : str or dict, optional
-        ``"paper"`` (as published; networks only) or settings of the method by name.
+        Settings of the method by name. Networks also know ``"paper"``, as published, and the entry ``base`` of
+        a dict, ``ours`` or ``paper``: what the other entries change.
     distribution : str
         ``gaussian``, ``rician``, or ``auto``: Rician for methods that say so if no signal is negative.
     on_step : callable, optional

@@ -181,6 +181,10 @@ class Sampler:
         """Voxels in a block of draws."""
         return int(np.clip(SIGNALS // len(self.problem.encodings), *VOXELS))
 
+    def proposal(self, mixture, rows):
+        """Posterior of a block of voxels from which most draws come."""
+        return posterior(self.errors, mixture, rows)
+
     def draw(self, mixture, rows):
         """Draws of a block of voxels.
 
@@ -202,7 +206,7 @@ class Sampler:
             Direction, even over all axes a priori, of models that have one.
 
         """
-        found = posterior(self.errors, mixture, rows)
+        found = self.proposal(mixture, rows)
         shift = np.random.default_rng((self.seed, rows.start)).random(self.points.shape[1])
         points = (self.points + shift) % 1.0
         points = points[np.argsort(points[:, 0])]
