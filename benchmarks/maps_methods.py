@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import mrspec_prep
-from mrspec_prep.networks import METHODS, fit_maps
+from mrspec_prep.networks import fit_maps
 
 NETWORKS = ("selfsup", "vae", "gmm-vae")
 CODE = ("physics/**/*.py", "networks/problem.py", "networks/fitting/*.py", "networks/priors/*.py")
@@ -17,7 +17,7 @@ RICIAN = {"distribution": "rician"}
 
 
 def rows(published=True):
-    """Label: (method, options of ``fit_maps``) of every row, least squares first; networks where they exist."""
+    """Label: (method, options of ``fit_maps``) of every row, least squares first."""
     table = {
         "lsq": ("lsq", {}),
         "lsq, Rician": ("lsq", RICIAN),
@@ -25,10 +25,9 @@ def rows(published=True):
         "lsq-gmm, Rician": ("lsq-gmm", RICIAN),
         "learned-prior": ("learned-prior", {}),
     }
-    ours = [name for name in NETWORKS if name in METHODS]
-    table |= {name: (name, {}) for name in ours}
+    table |= {name: (name, {}) for name in NETWORKS}
     if published:
-        table |= {f"{name}, published": (name, {"settings": "paper"}) for name in ours}
+        table |= {f"{name}, published": (name, {"settings": "paper"}) for name in NETWORKS}
     return table
 
 

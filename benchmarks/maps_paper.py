@@ -24,7 +24,7 @@ from benchmarks.maps_methods import Store, chosen, is_network, run_row
 from benchmarks.maps_pictures import scatter
 from benchmarks.maps_simulation import PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
 from benchmarks.maps_tables import BAYES, goal_lines, pairs, seed_lines, setting_table
-from mrspec_prep.networks.maps import METHODS, make_problem
+from mrspec_prep.networks.maps import make_problem
 from mrspec_prep.networks.priors.bayes_reference import bayes_reference
 
 LIMITS = {"diffusivity": (0.0, 4.0), "kurtosis": (0.0, 3.0)}
@@ -108,7 +108,7 @@ def figures_1_and_7(settings, rows, seeds, folder):
     for name, shown in panels.items():
         path = folder / f"{FIGURES[name]}.png"
         title = f"{SYMBOLS[name]}, estimated against true; white matter blue, grey matter orange, CSF green"
-        scatter(path, shown, LIMITS[name], f"{title}; {len(seeds)} seeds")
+        scatter(path, shown, LIMITS[name], f"{title}; seeds {seeds[0]} to {seeds[-1]}")
         print(f"wrote {path}")
 
 
@@ -160,7 +160,7 @@ def main():
     shown = [setting for setting in settings if setting.spread == "paper"] or settings
     drawn = {label: row for label, row in rows.items() if not args.drawn or label in args.drawn}
     figures_1_and_7(shown, drawn, range(args.seeds), args.out)
-    if not args.rows and "vae" in METHODS:
+    if not args.rows:
         figure_6(Setting("paper", 20, 11, args, store), range(args.seeds), args.out)
     print(store.remark())
 
