@@ -110,7 +110,8 @@ def references_of(keys):
     missing = [key for key in keys if key not in entries]
     if missing:
         raise ValueError(f"data/citations.bib does not hold {', '.join(missing)}")
-    return [f"doi:{entries[key]['doi']}" if "doi" in entries[key] else entries[key]["title"] for key in keys]
+    found = [entries[key] for key in keys]
+    return [f"doi:{e['doi']}" if "doi" in e else e["title"].replace("{", "").replace("}", "") for e in found]
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Where networks compute: processor or graphics card."""
+"""Where networks compute: processor or graphics card, and on how many threads."""
+
+from contextlib import contextmanager
 
 
 def device_of(device):
@@ -21,3 +23,19 @@ def device_of(device):
     if device == "cuda":
         raise ValueError(f"device = cuda, and PyTorch {torch.__version__} finds no CUDA graphics card on this machine")
     return "cpu"
+
+
+@contextmanager
+def one_thread():
+    """Context in which PyTorch computes on one thread: its sums depend on their number, and small networks gain none.
+
+    Results are then the same bytes whatever the machine; voxel loops of this package keep their threads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

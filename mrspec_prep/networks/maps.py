@@ -1,11 +1,13 @@
 """Parameter maps: one call for every model and method."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 
+from mrspec_prep.networks.device import one_thread
 from mrspec_prep.networks.problem import DISTRIBUTIONS, Problem
 from mrspec_prep.networks.residuals import residual_in_sigmas
 from mrspec_prep.networks.result import MapsResult
@@ -80,7 +82,8 @@ def fit_maps(
     problem, measured = make_problem(signals, encodings, model, noise_std, _distribution(distribution, method, signals))
     module, function = METHODS[method].split(":")
     fit = getattr(import_module(f"mrspec_prep.networks.{module}"), function)
-    result = fit(problem, seed=seed, device=device, settings=settings, on_step=on_step)
+    with one_thread() if is_network(method) else nullcontext():
+        result = fit(problem, seed=seed, device=device, settings=settings, on_step=on_step)
     result.settings.update(
         model=model,
         method=method,
