@@ -6,12 +6,15 @@ from mrspec_prep.physics.models import MODELS
 from mrspec_prep.workflows.maps_planning import precision_in_words, used_encodings
 
 LEARNING_VOXELS = 5000  # at most so many teach a prior
-# processor seconds on one thread: per voxel that teaches a prior, the same times the encodings after averaging, per
-# voxel mapped, the same times the encodings (MSDKI with 11, T2 with 30, ball and stick with 91; 500 to 30,000 voxels)
+# processor seconds on one thread: at the start, per voxel that teaches a prior, the same times the encodings after
+# averaging, per voxel mapped, the same times the encodings (MSDKI with 11, T2 with 30, ball and stick with 91)
 COSTS = {
-    "lsq": (0.0, 0.0, 2e-6, 1e-6),
-    "lsq-gmm": (1.8e-3, 0.0, 1e-5, 1e-6),
-    "learned-prior": (3e-3, 3e-5, 6e-4, 1e-6),
+    "lsq": (0.0, 0.0, 0.0, 2e-6, 1e-6),
+    "lsq-gmm": (0.0, 1.8e-3, 0.0, 1e-5, 1e-6),
+    "learned-prior": (0.0, 3e-3, 3e-5, 6e-4, 1e-6),
+    "selfsup": (3.0, 0.0, 0.0, 1.2e-3, 1e-6),
+    "vae": (6.0, 0.0, 0.0, 5e-4, 1e-6),
+    "gmm-vae": (12.0, 0.0, 0.0, 7e-4, 1e-6),
 }
 GB_PER_VALUE = 60e-9  # of memory, per voxel and encoding
 
@@ -44,9 +47,9 @@ def maps_cost(plan, n_voxels, threads):
     _, n_distinct = used_encodings(maps.model, plan.series.encodings)
     seconds = 0.0
     for method in maps.methods:
-        teaching, teaching_value, voxel, value = COSTS[method]
-        seconds += min(n_voxels, LEARNING_VOXELS) * (teaching + n_distinct * teaching_value) / threads
-        seconds += n_voxels * (voxel + n_distinct * value) / threads
+        start, teaching, teaching_value, voxel, value = COSTS[method]
+        learning = min(n_voxels, LEARNING_VOXELS) * (teaching + n_distinct * teaching_value)
+        seconds += start + (learning + n_voxels * (voxel + n_distinct * value)) / threads
     return seconds, n_voxels * n_distinct * GB_PER_VALUE
 
 
