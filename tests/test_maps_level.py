@@ -1,6 +1,8 @@
 """Parameter maps as a user asks for them, on a tiny dataset with known maps."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,7 +172,36 @@ def test_dry_run_lists_model_methods_precision_and_outputs(place, capsys):
 def test_what_cannot_be_mapped_is_refused_before_computing(place, capsys, words, message):
     assert run(place, "--workflow", "msdki_maps", *words) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert __import__("re").search(message, told), told
+    assert re.search(message, told), told
+
+
+@pytest.mark.filterwarnings("ignore:.*collapsed:RuntimeWarning")  # published settings do, now and then
+def test_networks_give_maps_risk_and_a_learning_curve_the_same_on_any_number_of_threads(place, monkeypatch):
+    for module in (reportlets, participants):
+        monkeypatch.setattr(module, "build_subject_report", page_without_figures)
+    methods = ["--set", 'maps.methods=["gmm-vae"]', "--set", "maps.settings=paper", "--device", "cpu"]
+    (place / "out").rename(place / "kept")
+    try:
+        assert run(place, "--workflow", "msdki_maps", *methods) == 0
+        names = [
+            "param-kurtosis_desc-selfsup_dwimap",
+            "param-risk_desc-selfsup_dwimap",
+            "param-risk_desc-gmmvae_dwimap",
+        ]
+        names += ["param-latent_desc-gmmvae_dwimap", "param-diffusivity_desc-gmmvae_dwimap"]
+        stem = place / "out/sub-01/dwi/sub-01_model-msdki_"
+        first = [Path(f"{stem}{name}.nii.gz").read_bytes() for name in names]
+        columns, _ = read_table(f"{stem}desc-gmmvae_history.tsv")
+        assert len(columns["loss"]) > 10
+        sidecar = json.loads(Path(f"{stem}param-risk_desc-gmmvae_dwimap.json").read_text())
+        assert sidecar["MethodSettings"]["base"] == "paper" and sidecar["Device"] == "cpu"
+        shutil.rmtree(place / "out")
+        more = ["--omp-nthreads", "2", "--nprocs", "2", "-w", place / "other"]
+        assert run(place, "--workflow", "msdki_maps", *methods, *more) == 0
+        assert [Path(f"{stem}{name}.nii.gz").read_bytes() for name in names] == first
+    finally:
+        shutil.rmtree(place / "out", ignore_errors=True)
+        (place / "kept").rename(place / "out")
 
 
 def test_a_method_that_fails_loses_no_other(tmp_path, monkeypatch):
