@@ -28,9 +28,12 @@ def commands(figures, data):
     yield "noise_models", []
     yield "group_input", []
     yield "maps", []
+    yield "any_protocol", ["--dedicated", "600"]
+    yield "any_protocol", ["--magnitudes"]
     yield "scaling", [str(figures / "scaling.png")]
     if data is not None:
         yield "real_data", [str(data)]
+        yield "classifier_real", [str(data)]
 
 
 def main():

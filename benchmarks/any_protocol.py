@@ -7,11 +7,14 @@ fresh signals, noise 1 to 5 % of the signal's RMS:
   (``sigma``), and of a dedicated network (``dedic.``: the shipped one trained on for this protocol, STEPS steps of
   2,048 fresh signals; T1-T2 only; for the paper's protocol also one from scratch); accuracy of one against several;
 - expected calibration error (15 bins) over all signals (``ECE``), in the worst fifth of the noise levels that the
-  signals tell (``worst``), there among signals on which it does not abstain (``decided``), and at the worst true level
-  (``true``), which it cannot know where few volumes are left over: what is calibrated need not be so given what is
-  hidden;
-- the same with sigma given, over all (``ECE s.``) and at the worst true level (``worst s.``);
+  signals tell (``worst``), there among signals on which it does not abstain (``decided``), and in the worst fifth of
+  the true levels (``true``), which it cannot know where few volumes are left over: what is calibrated need not be so
+  given what is hidden;
+- the same with sigma given, over all (``ECE-s``) and in the worst fifth of the true levels (``worst-s``);
 - the part on which it abstains; signals per second on one core (process time, without reading the weights).
+
+``--magnitudes`` prints instead what is left of accuracy and calibration where the phase is lost (Rician magnitudes,
+signs of inversion recovery restored).
 """
 
 import argparse
@@ -25,9 +28,11 @@ from mrspec_prep.networks.compartments.paper_protocol import paper_protocol
 from mrspec_prep.networks.compartments.random_protocols import random_protocol
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.simulation import simulate
-from mrspec_prep.physics import Encodings
+from mrspec_prep.physics import Encodings, default_grid, kernel_axes, kernel_matrix
+from mrspec_prep.spectra import restore_polarity
 
-RECIPE = Recipe()
+RECIPE = Recipe(noise_steps=0)  # levels uniform
+NOISE_FREE = Recipe(noise_range=(1e-7, 1e-7), noise_steps=1)
 BINS = 15
 SCRATCH_STEPS = 2500
 
@@ -78,6 +83,11 @@ def worst_level(probabilities, truth, group, kept=None):
     return max(calibration_error(probabilities[r], truth[r]) for r in rows if r.sum() >= 2000)
 
 
+def fifths(level):
+    """(n,) 0 to 4: which fifth of the levels each is in."""
+    return np.searchsorted(np.quantile(level, [0.2, 0.4, 0.6, 0.8]), level)
+
+
 def accuracy(probabilities, drawn):
     """Part of the signals whose likeliest class is the truth."""
     return np.mean(probabilities.argmax(axis=1) + 1 == drawn.n_compartments)
@@ -85,9 +95,8 @@ def accuracy(probabilities, drawn):
 
 def dedicated(classifier, drawn, n_steps, from_shipped=True):
     """Accuracy of a network trained for the protocol."""
-    recipe = Recipe(noise_steps=0)
     start = (classifier.weights, classifier.manifest) if from_shipped else None
-    arrays, manifest = train_for(classifier.protocol, recipe, n_steps, start=start)
+    arrays, manifest = train_for(classifier.protocol, RECIPE, n_steps, start=start)
     own = CompartmentClassifier(classifier.protocol, classifier.mapping, arrays, manifest, "benchmark")
     return accuracy(own.predict_proba(drawn.signals), drawn)
 
@@ -95,11 +104,12 @@ def dedicated(classifier, drawn, n_steps, from_shipped=True):
 def row(name, protocol, args):
     """Figures of one protocol, in order of the columns."""
     classifier = CompartmentClassifier.for_protocol(protocol)
-    drawn = simulate(RECIPE, protocol, args.signals, np.random.default_rng(77))
+    n_signals = int(args.signals * max(1, 64 / len(protocol)))  # few volumes: few decisions, so more signals
+    drawn = simulate(RECIPE, protocol, n_signals, np.random.default_rng(77))
     classifier.predict_proba(drawn.signals[:100])
     start = time.process_time()
     estimated = classifier.predict_proba(drawn.signals)
-    rate = args.signals / (time.process_time() - start)
+    rate = n_signals / (time.process_time() - start)
     found = classifier.classify(drawn.signals)
     given = classifier.predict_proba(drawn.signals, drawn.noise_std)
     figures = [accuracy(estimated, drawn), accuracy(given, drawn)]
@@ -107,42 +117,70 @@ def row(name, protocol, args):
     single = drawn.n_compartments == 1
     figures += [np.mean((estimated[:, 0] > 0.5) == single)]
     truth, seen = drawn.n_compartments, np.clip(found.noise_level, *RECIPE.noise_range)
-    fifth = np.searchsorted(np.quantile(seen, [0.2, 0.4, 0.6, 0.8]), seen)
+    fifth, true = fifths(seen), fifths(drawn.noise_level)
     figures += [calibration_error(estimated, truth), worst_level(estimated, truth, fifth)]
     figures += [
         worst_level(estimated, truth, fifth, ~found.abstained),
-        worst_level(estimated, truth, drawn.noise_level),
+        worst_level(estimated, truth, true),
     ]
-    figures += [calibration_error(given, truth), worst_level(given, truth, drawn.noise_level)]
+    figures += [calibration_error(given, truth), worst_level(given, truth, true)]
     figures += [found.abstained.mean(), rate]
     return figures
 
 
-COLUMNS = (
+COLUMNS = [
     "4-class",
     "sigma",
     "dedic.",
-    "1 or >1",
+    "several",
     "ECE",
     "worst",
     "decided",
     "true",
-    "sigma",
-    "worst",
+    "ECE-s",
+    "worst-s",
     "abst.",
-    "per s",
-)
+    "per-s",
+]
+
+
+def magnitude_table(n_signals, n_inverted=2000):
+    """Accuracy and calibration on signed signals and on their magnitudes (Rician), sigma given."""
+    print("magnitudes, sigma given: accuracy and ECE of signed signals; magnitudes taken as they are; phase drawn")
+    every = unseen_protocols()
+    for name in ("t2 32 echoes of 10 ms", "t2 8 echoes, 5 to 200 ms", "t1 12 TI", "t1-t2 paper, 8 TI x 8 TE"):
+        protocol, rng = every[name], np.random.default_rng(3)
+        classifier, inverted = CompartmentClassifier.for_protocol(protocol), not name.startswith("t2")
+        pure = simulate(NOISE_FREE, protocol, n_inverted if inverted else n_signals, rng)
+        sigma = rng.uniform(*RECIPE.noise_range, len(pure.signals)) / np.sqrt(len(protocol))
+        real = pure.signals + sigma[:, None] * rng.standard_normal(pure.signals.shape)
+        lost = np.hypot(real, sigma[:, None] * rng.standard_normal(real.shape))
+        if inverted:
+            kernel = "t1" if name.startswith("t1 ") else "t1-t2"
+            matrix = kernel_matrix(kernel, protocol, default_grid(kernel_axes(kernel), protocol))
+            lost, _ = restore_polarity(lost, matrix, protocol)
+        answers = [classifier.predict_proba(values, sigma) for values in (real, lost)]
+        answers.append(classifier.predict_proba(lost, sigma, magnitudes=True))
+        figures = [f"{accuracy(p, pure):.4f} {calibration_error(p, pure.n_compartments):.4f}" for p in answers]
+        print(f"{name:34} {len(lost):7d}   " + "   ".join(figures), flush=True)
 
 
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dedicated", type=int, default=0, help="steps of the dedicated networks; 0: none")
-    parser.add_argument("--signals", type=int, default=200000)
+    parser.add_argument("--signals", type=int, default=100000, help="per protocol, more where it has under 64 volumes")
+    parser.add_argument("--kinds", nargs="+", default=["t1-t2", "t2", "t1"], help="kinds of protocol to print")
+    parser.add_argument("--magnitudes", action="store_true", help="the table of magnitudes alone")
     args = parser.parse_args()
+    if args.magnitudes:
+        magnitude_table(args.signals // 10)
+        return
     print(f"{'protocol':34} {'n':>4} " + " ".join(f"{name:>8}" for name in COLUMNS))
     gaps = []
     for name, protocol in unseen_protocols().items():
+        if name.split()[0] not in args.kinds:
+            continue
         figures = row(name, protocol, args)
         *parts, rate = figures
         print(

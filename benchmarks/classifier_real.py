@@ -16,7 +16,7 @@ import numpy as np
 
 from mrspec_prep.networks import CompartmentClassifier
 from mrspec_prep.networks.compartments.classifier import REASONS
-from mrspec_prep.physics import Encodings, default_grid, kernel_axes, kernel_matrix
+from mrspec_prep.physics import Encodings, add_noise, default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.spectra import restore_polarity
 from mrspec_prep.spectra.noise.efficiency import estimate_inversion_efficiency
 from mrspec_prep.spectra.noise.image_noise import noise_mppca
@@ -85,6 +85,13 @@ def brain(folder):
         show(f"brain, {label}, MP-PCA sigma", found)
 
 
+def pure_decay(signal, echo_time, sigma, rng, n_voxels=500):
+    """(n_voxels, n_echoes) magnitudes of a single decay with the apparent T2* of a signal."""
+    slope, offset = np.polyfit(echo_time, np.log(signal), 1)
+    clean = np.exp(offset + slope * echo_time)
+    return add_noise(np.broadcast_to(clean, (n_voxels, len(clean))), sigma, rng, "rician")
+
+
 def vials(folder, pattern, protocol, kernel):
     """Vials of a phantom, one line each."""
     data = images(folder / "bids/sub-phantom/anat", pattern)
@@ -100,6 +107,9 @@ def vials(folder, pattern, protocol, kernel):
             grid = default_grid(kernel_axes(kernel), protocol)
             signals, _ = restore_polarity(signals, kernel_matrix(kernel, protocol, grid), protocol)
         show(f"{folder.name} vial {k}", classifier.classify(signals, sigma, magnitudes=True))
+        if kernel != "t1":
+            pure = pure_decay(signals.mean(axis=0), protocol.echo_time, sigma, np.random.default_rng(k))
+            show("  one simulated decay of its T2*", classifier.classify(pure, sigma, magnitudes=True))
         mean = signals.mean(axis=0, keepdims=True)  # far above the noise: its magnitudes' bias is nothing beside it
         show(f"{folder.name} vial {k}, mean", classifier.classify(mean, sigma / np.sqrt(len(signals))))
 

@@ -1,7 +1,7 @@
 """Parameter maps and numbers of compartments: least squares, learned priors, networks. Arrays in, arrays out."""
 
-from mrspec_prep.networks.compartments.classifier import CompartmentClassifier
+from mrspec_prep.networks.compartments.classifier import CompartmentClassifier, NotCoveredError
 from mrspec_prep.networks.maps import METHODS, fit_maps
 from mrspec_prep.networks.result import MapsResult
 
-__all__ = ["METHODS", "CompartmentClassifier", "MapsResult", "fit_maps"]
+__all__ = ["METHODS", "CompartmentClassifier", "MapsResult", "NotCoveredError", "fit_maps"]

@@ -8,7 +8,7 @@ import torch
 
 from mrspec_prep.networks.compartments.any_network import AnyProtocolNetwork
 from mrspec_prep.networks.compartments.any_protocol import N_FEATURES, UNKNOWN_LEVEL, ProtocolMap, tissue_basis
-from mrspec_prep.networks.compartments.merged_network import TYPICAL_LEVEL
+from mrspec_prep.networks.compartments.merged_network import TYPICAL_LEVEL, relative_information
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.simulation import draw_fractions, draw_tissue
 
@@ -47,9 +47,14 @@ class Training:
 
 
 class Pool:
-    """Protocols ready to be simulated, as tensors."""
+    """Protocols ready to be simulated, as tensors; ValueError for noise that is not a part of the signal's RMS."""
 
     def __init__(self, maps: list[ProtocolMap], recipe: Recipe):
+        if recipe.noise != "rms" or recipe.noise_steps:
+            raise ValueError(
+                "signals are simulated in coefficients here: a recipe needs noise = rms and noise_steps = 0 "
+                f"(uniform), got {recipe.noise} and {recipe.noise_steps}; simulation.simulate knows the others"
+            )
         self.recipe, self.axes = recipe, maps[0].basis.axes
         n_functions = maps[0].basis.n_functions
         strength = np.zeros((len(maps), n_functions), np.float32)
@@ -60,6 +65,7 @@ class Pool:
         self.strength, self.rotate = torch.from_numpy(strength), torch.from_numpy(rotate)
         self.n_encodings = torch.tensor([float(m.n_encodings) for m in maps])
         self.n_strong = torch.tensor([m.n_strong for m in maps])
+        self.information = torch.tensor([relative_information(m) for m in maps], dtype=torch.float32)
         told = [np.stack([m.describe(known) for m in maps]) for known in (False, True)]
         self.description = torch.from_numpy(np.stack(told, axis=1).astype(np.float32))
         basis = tissue_basis(self.axes, recipe)

@@ -5,11 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from scipy.special import chdtri
 
 from mrspec_prep.networks.compartments.any_protocol import ProtocolMap, protocol_map
 from mrspec_prep.networks.compartments.coverage import outside
 from mrspec_prep.networks.compartments.magnitude_signals import signed_draws
-from mrspec_prep.networks.compartments.merged_network import merge
+from mrspec_prep.networks.compartments.merged_network import BLOCK, merge
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.simulation import weighted_axes
 from mrspec_prep.networks.compartments.weights import read_weights
@@ -19,8 +20,9 @@ from mrspec_prep.physics import Encodings
 SHIPPED = {("t1", "t2"): "compartments_t1-t2", ("t2",): "compartments_t2", ("t1",): "compartments_t1"}
 ABSTAIN_BELOW = 0.5  # largest probability below which a signal is left undecided
 SLACK = 1.15  # factor by which a noise level may exceed the trained range
-WORST_MISFIT = 5.0  # standard deviations of chi-squared, beyond an error of sigma, above which the model does not hold
+BY_CHANCE = 1e-6  # probability that noise alone makes the residual too large
 N_DRAWS = 8  # of signed signals for magnitudes
+HIDDEN = 1e-12  # part of the signals' power below which a direction counts as noise alone, also for the fastest decays
 SIGMA_ERROR = 1.3  # factor by which a given sigma may be too small
 #: reasons for abstaining, by code
 REASONS = (
@@ -170,8 +172,9 @@ class CompartmentClassifier:
 
         """
         signals, sigma = self._checked(signals, noise_std, magnitudes)
-        draws = self._draws(signals, sigma, magnitudes, seed)
-        return np.mean([self._run(drawn, sigma)[0] for drawn in draws], axis=0, dtype=np.float32)
+        if not magnitudes:
+            return self._run(signals, sigma)[0]
+        return self._answer_magnitudes(signals, sigma, seed)[0]
 
     def classify(self, signals, noise_std=None, *, magnitudes=False, seed=0, abstain_below=ABSTAIN_BELOW):
         """Decide, or abstain and say why.
@@ -192,14 +195,14 @@ class CompartmentClassifier:
         if not 0 <= abstain_below <= 1:
             raise ValueError(f"abstain_below must lie between 0 and 1, got {abstain_below}")
         signals, sigma = self._checked(signals, noise_std, magnitudes)
-        answers = [(drawn, *self._run(drawn, sigma)) for drawn in self._draws(signals, sigma, magnitudes, seed)]
-        probabilities = np.mean([found for _, found, _ in answers], axis=0, dtype=np.float32)
-        level = np.mean([used for _, _, used in answers], axis=0)
+        if magnitudes:
+            probabilities, level, misfit = self._answer_magnitudes(signals, sigma, seed)
+        else:
+            probabilities, level = self._run(signals, sigma)
+            misfit = 0.0 if sigma is None else misfit_ratio(signals, sigma, self.mapping)
         reason = np.where(probabilities.max(axis=1) < abstain_below, 1, 0)
         reason[level > self.manifest["levels"]["estimated" if sigma is None else "given"][1] * SLACK] = 2
-        if sigma is not None:
-            misfit = np.mean([chi_misfit(drawn, sigma, self.mapping) for drawn, _, _ in answers], axis=0)
-            reason[misfit > WORST_MISFIT] = 3
+        reason[np.broadcast_to(misfit > 1, len(reason))] = 3
         number = np.where(reason > 0, 0, probabilities.argmax(axis=1) + 1)
         return Classification(probabilities, number, reason, level)
 
@@ -210,12 +213,23 @@ class CompartmentClassifier:
             self._merged[noise_known] = merge(self.weights, self.mapping, noise_known, levels)
         return self._merged[noise_known]
 
-    def _draws(self, signals, sigma, magnitudes, seed):
-        """Signed signals to run the network on."""
-        if not magnitudes:
-            return [signals]
-        positive = self.protocol.inversion_time is None
-        return signed_draws(signals, sigma, self.mapping, positive, N_DRAWS, np.random.default_rng(seed))
+    def _answer_magnitudes(self, signals, sigma, seed):
+        """Probabilities, noise levels and misfit, means over signed signals; a block of voxels at a time."""
+        positive, n = self.protocol.inversion_time is None, len(signals)
+        probabilities, level, misfit = np.zeros((n, self.n_classes), np.float32), np.zeros(n), np.zeros(n)
+        for start in range(0, n, BLOCK):
+            rows, rng = slice(start, start + BLOCK), np.random.default_rng([seed, start])
+            for drawn in signed_draws(signals[rows], sigma[rows], self.mapping, positive, N_DRAWS, rng):
+                found, used = self._run(drawn, sigma[rows])
+                probabilities[rows] += found / N_DRAWS
+                level[rows] += used / N_DRAWS
+                misfit[rows] += misfit_ratio(drawn, sigma[rows], self.mapping) / N_DRAWS
+        return probabilities, level, misfit
+
+    @property
+    def n_classes(self):
+        """Largest number of compartments that is told apart."""
+        return self.manifest["recipe"]["n_classes"]
 
     def _run(self, signals, sigma):
         """Probabilities and noise levels."""
@@ -227,6 +241,7 @@ class CompartmentClassifier:
 
     def _checked(self, signals, noise_std, magnitudes):
         signals = np.asarray(signals)
+        signals = signals if signals.dtype.kind == "f" else signals.astype(float)
         if signals.ndim != 2 or signals.shape[1] != len(self.protocol):
             raise ValueError(
                 f"signals must be (n_voxels, {len(self.protocol)}) as the protocol, got shape {signals.shape}"
@@ -246,15 +261,15 @@ class CompartmentClassifier:
         return signals, sigma
 
 
-def chi_misfit(signals, sigma, mapping: ProtocolMap):
-    """(n,) excess of the residual sum of squares over that of a sigma 1.3 times as large, in standard deviations."""
-    told = np.sum(mapping.strength**2 > np.finfo(float).eps * mapping.strength[0] ** 2)
-    n_left = mapping.n_encodings - told  # not n_strong: signals of the fastest decays are small and elsewhere
+def misfit_ratio(signals, sigma, mapping: ProtocolMap):
+    """(n,) residual sum of squares over the largest that noise explains, of a sigma 1.3 times as large at most."""
+    told = int(np.sum(mapping.strength**2 > HIDDEN))
+    n_left = mapping.n_encodings - told  # not n_left of the map: signals of the fastest decays are small and elsewhere
     if n_left <= 0:
         return np.zeros(len(signals))
     inside = signals @ mapping.project[:, :told]
     rest = np.sum(np.square(signals), axis=1) - np.sum(np.square(inside), axis=1)
-    return (rest / sigma**2 - SIGMA_ERROR**2 * n_left) / np.sqrt(2 * n_left)
+    return rest / (SIGMA_ERROR * sigma) ** 2 / chdtri(n_left, BY_CHANCE)
 
 
 def scaled(protocol: Encodings, factor):

@@ -21,8 +21,8 @@ class MergedNetwork:
     mapping : ProtocolMap
     layers : tuple of (matrix, bias)
         (n_in, n_out) and (n_out,) arrays; the first takes the projected signals, times their gains, and the level.
-    temperature : (3,) array
-        The logits are divided by exp of this quadratic in the logarithm of the level.
+    temperature : (5,) array
+        The logits are divided by exp of this polynomial in the logarithm of the level.
     level_range : (float, float)
         Noise levels are clipped to it.
 
@@ -83,13 +83,18 @@ class MergedNetwork:
         return logits / logits.sum(axis=1, keepdims=True)
 
 
+def relative_information(mapping: ProtocolMap):
+    """Logarithm of what a protocol tells at a typical noise level, over 20 nats."""
+    return float(np.log(mapping.information(TYPICAL_LEVEL) / 20))
+
+
 def merge(weights, mapping: ProtocolMap, noise_known, level_range) -> MergedNetwork:
     """Weights of an ``AnyProtocolNetwork``, merged for one protocol.
 
     Parameters
     ----------
     weights : dict of str to array
-        State of the network, and ``temperature`` (2, 3): noise level estimated, given.
+        State of the network, and ``temperature`` (2, 7): noise level estimated, given (``calibration``).
     mapping : ProtocolMap
     noise_known : bool
         Whether the noise level is given with the signals.
@@ -104,11 +109,14 @@ def merge(weights, mapping: ProtocolMap, noise_known, level_range) -> MergedNetw
     n_layers = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
     layers = [_mixed(weights, f"layers.{i}", embedded) for i in range(n_layers)]
     matrix, bias = layers[0]
+    temperature = weights["temperature"][int(noise_known)].copy()
+    temperature[:2] += relative_information(mapping) * temperature[5:]
+    temperature = temperature[:5]
     told = mapping.strength**2 * mapping.n_encodings / level_range[0] ** 2  # signal to noise, at best
     mapping = mapping.leading(max(mapping.n_strong, int(np.sum(told > UNTOLD))))
     turned = mapping.rotate[: N_FEATURES[len(mapping.basis.axes)]].T.astype(np.float32) @ matrix[:-1]
     layers[0] = np.concatenate([turned, matrix[-1:]]), bias
-    return MergedNetwork(mapping, tuple(layers), weights["temperature"][int(noise_known)], level_range)
+    return MergedNetwork(mapping, tuple(layers), temperature, level_range)
 
 
 def _mixed(weights, name, embedded):

@@ -57,6 +57,15 @@ def test_scale_and_order_of_volumes_do_not_matter():
     np.testing.assert_allclose(found, plain, atol=2e-3)
 
 
+def test_a_time_scale_is_a_unit_of_time():
+    drawn = simulate(RECIPE, ECHOES, 20, np.random.default_rng(4))
+    plain = CompartmentClassifier.for_protocol(ECHOES).predict_proba(drawn.signals)
+    rock = CompartmentClassifier.for_protocol(Encodings(echo_time=ECHOES.echo_time / 10), time_scale=0.1)
+    np.testing.assert_allclose(rock.predict_proba(drawn.signals), plain, atol=1e-4)
+    with pytest.raises(ValueError, match="time_scale"):
+        CompartmentClassifier.for_protocol(ECHOES, time_scale=0.0)
+
+
 def test_weights_are_small_plain_arrays_with_a_checksum(tmp_path):
     assert sum((DATA / f"{name}.npz").stat().st_size for name in SHIPPED.values()) < 2e6
     for name in SHIPPED.values():
