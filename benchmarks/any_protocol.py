@@ -27,13 +27,13 @@ from mrspec_prep.networks.compartments.own_training import train_for
 from mrspec_prep.networks.compartments.paper_protocol import paper_protocol
 from mrspec_prep.networks.compartments.random_protocols import random_protocol
 from mrspec_prep.networks.compartments.recipe import Recipe
+from mrspec_prep.networks.compartments.scores import calibration_error
 from mrspec_prep.networks.compartments.simulation import simulate
 from mrspec_prep.physics import Encodings, default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.spectra import restore_polarity
 
 RECIPE = Recipe(noise_steps=0)  # levels uniform
 NOISE_FREE = Recipe(noise_range=(1e-7, 1e-7), noise_steps=1)
-BINS = 15
 SCRATCH_STEPS = 2500
 
 
@@ -67,13 +67,6 @@ def unseen_protocols():
         "t1 12 TI": Encodings(inversion_time=log(40, 4000, 12)),
         "t1 8 TI, TR 5 s": Encodings(inversion_time=log(50, 3000, 8), repetition_time=5000.0),
     }
-
-
-def calibration_error(probabilities, truth):
-    """Expected calibration error of the likeliest class: |confidence - accuracy|, averaged over bins."""
-    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) + 1 == truth
-    which = np.minimum((sure * BINS).astype(int), BINS - 1)
-    return sum(abs(sure[which == k].mean() - right[which == k].mean()) * np.mean(which == k) for k in np.unique(which))
 
 
 def worst_level(probabilities, truth, group, kept=None):

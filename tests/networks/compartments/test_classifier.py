@@ -14,6 +14,7 @@ from mrspec_prep.networks.compartments import own_training
 from mrspec_prep.networks.compartments.classifier import SHIPPED, NotCoveredError
 from mrspec_prep.networks.compartments.paper_protocol import paper_protocol
 from mrspec_prep.networks.compartments.recipe import Recipe
+from mrspec_prep.networks.compartments.scores import calibration_error
 from mrspec_prep.networks.compartments.simulation import simulate
 from mrspec_prep.networks.compartments.weights import read_weights
 from mrspec_prep.physics import Encodings, add_noise
@@ -26,12 +27,6 @@ UNSEEN = Encodings(
     inversion_time=np.repeat([80.0, 300.0, 900.0, 2500.0, 4000.0], 12),
     echo_time=np.tile(np.linspace(8, 200, 12), 5),
 )
-
-
-def calibration_error(probabilities, truth):
-    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) + 1 == truth
-    bins = np.minimum((sure * 15).astype(int), 14)
-    return sum(abs(sure[bins == k].mean() - right[bins == k].mean()) * np.mean(bins == k) for k in np.unique(bins))
 
 
 @pytest.mark.parametrize(
