@@ -183,12 +183,7 @@ def test_networks_give_maps_risk_and_a_learning_curve_the_same_on_any_number_of_
     (place / "out").rename(place / "kept")
     try:
         assert run(place, "--workflow", "msdki_maps", *methods) == 0
-        names = [
-            "param-kurtosis_desc-selfsup_dwimap",
-            "param-risk_desc-selfsup_dwimap",
-            "param-risk_desc-gmmvae_dwimap",
-        ]
-        names += ["param-latent_desc-gmmvae_dwimap", "param-diffusivity_desc-gmmvae_dwimap"]
+        names = [f"param-{name}_desc-gmmvae_dwimap" for name in ("risk", "latent", "diffusivity")]
         stem = place / "out/sub-01/dwi/sub-01_model-msdki_"
         first = [Path(f"{stem}{name}.nii.gz").read_bytes() for name in names]
         columns, _ = read_table(f"{stem}desc-gmmvae_history.tsv")
