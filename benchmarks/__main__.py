@@ -30,6 +30,7 @@ def commands(figures, data):
     yield "maps", []
     yield "any_protocol", ["--dedicated", "600"]
     yield "any_protocol", ["--magnitudes"]
+    yield "classifier", []
     yield "scaling", [str(figures / "scaling.png")]
     if data is not None:
         yield "real_data", [str(data)]

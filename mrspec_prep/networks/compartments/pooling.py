@@ -7,7 +7,7 @@ import numpy as np
 from mrspec_prep.compiled import compiled, for_blocks
 
 NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
-FULL_WEIGHT = 0.5  # standard deviations of the distance above its mean up to which a neighbour counts in full
+FULL_WEIGHT = 1.0  # standard deviations of the distance above its mean up to which a neighbour counts in full
 FALL_OFF = 1.0  # further standard deviations after which its weight is exp(-1/2)
 
 
