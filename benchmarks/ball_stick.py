@@ -106,11 +106,12 @@ def report(args, name, kind, snr):
         truth, signals = simulate(table, kind, snr, seed, args.voxels)
         few = {key: values[: args.peer_voxels] if args.peer else values for key, values in truth.items()}
         n = len(few["s0"])
-        for solver in SOLVERS if args.peer else ():
+        for solver in args.solvers if args.peer else ():
             label = f"dmipy-fit, {solver}"
             maps, seconds = peer_fit(args.peer, solver, table, signals[:n])
             found.setdefault(label, []).append(row(f"seed {seed} {label}", few, maps, seconds))
         for method, options in variants(args.methods):
+            fit_maps(signals[:200], table, "ball-stick", method, 1 / snr, seed, **options)  # compiles
             label = " ".join([method, *options.values()])
             start = time.process_time()
             result = fit_maps(signals, table, "ball-stick", method, 1 / snr, seed, **options)
@@ -139,6 +140,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="python of an environment with dmipy-fit")
     parser.add_argument("--peer-voxels", type=int, default=300)
+    parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS), help="of the peer")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--voxels", type=int, default=4000)
     parser.add_argument("--snr", type=float, nargs="+", default=[20, 30, 50])

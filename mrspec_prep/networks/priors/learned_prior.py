@@ -24,6 +24,9 @@ from mrspec_prep.networks.problem import Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
 
 BLOCK = 64  # voxels in a block of sums
+#: components as wide as half the median error, with the weight of so many voxels: without it, those of tissue that the
+#: signals hardly tell apart shrink to points, and intervals are too narrow
+LEAST_WIDTH, PSEUDO_COUNT = 0.5, 20.0
 START_ROUNDS = 3  # of draws and EM steps per start
 
 
@@ -52,7 +55,7 @@ class LearnedPriorSettings:
 
     """
 
-    n_components: int = 8
+    n_components: int = 5
     n_learning: int = 5000
     n_starts: int = 4
     n_starting: int = 1500
@@ -107,7 +110,8 @@ def em_step(draws, log_ratio, mixture, least):
 
     parts = for_blocks(len(draws), BLOCK, block)
     evidence, counts, firsts, seconds = (sum(part) for part in zip(*parts, strict=True))
-    return maximised(counts, firsts, mirror(seconds), least), evidence + log_penalty(mixture, least)
+    penalty = log_penalty(mixture, least, PSEUDO_COUNT)
+    return maximised(counts, firsts, mirror(seconds), least, PSEUDO_COUNT), evidence + penalty
 
 
 def learn_prior(problem, fit, settings, seed=0, on_step=None):
@@ -158,7 +162,7 @@ def _sampler(problem, fit, n_voxels, n_draws, rng):
 
 def _round(sampler, mixture, settings):
     """EM over draws from the posteriors under a mixture: a better one, log evidence per voxel before each step."""
-    (draws, log_ratio), least, trace = draw_all(sampler, mixture), least_covariance(sampler.errors), []
+    (draws, log_ratio), least, trace = draw_all(sampler, mixture), least_covariance(sampler.errors, LEAST_WIDTH), []
     for _ in range(settings.max_steps):
         better, evidence = em_step(draws, log_ratio, mixture, least)
         trace.append(evidence / len(draws))

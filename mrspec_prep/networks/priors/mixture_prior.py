@@ -60,29 +60,29 @@ class MixtureSettings:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
 
 
-def least_covariance(errors: Errors):
-    """(d, d) covariance that no component falls much below: a tenth of the median error, squared."""
+def least_covariance(errors: Errors, width=LEAST_WIDTH):
+    """(d, d) covariance that no component falls much below: a share of the median error, squared."""
     information = np.maximum(np.einsum("nii->ni", errors.precision), 1e-300)
-    return np.diag(LEAST_WIDTH**2 / np.median(information, axis=0))
+    return np.diag(width**2 / np.median(information, axis=0))
 
 
-def maximised(counts, firsts, seconds, least) -> Mixture:
+def maximised(counts, firsts, seconds, least, pseudo_count=PSEUDO_COUNT) -> Mixture:
     """Mixture of largest penalised likelihood for expected sums.
 
-    The penalty is that of ``PSEUDO_COUNT`` voxels of covariance ``least`` in every component.
+    The penalty is that of ``pseudo_count`` voxels of covariance ``least`` in every component.
     """
     safe = np.maximum(counts, 1e-10)
     means = firsts / safe[:, None]
     scatter = seconds - safe[:, None, None] * means[:, :, None] * means[:, None, :]
-    covariances = (scatter + PSEUDO_COUNT * least) / (safe + PSEUDO_COUNT)[:, None, None]
+    covariances = (scatter + pseudo_count * least) / (safe + pseudo_count)[:, None, None]
     return Mixture(counts / counts.sum(), means, 0.5 * (covariances + covariances.transpose(0, 2, 1)))
 
 
-def log_penalty(mixture, least):
+def log_penalty(mixture, least, pseudo_count=PSEUDO_COUNT):
     """Logarithm of the penalty of ``maximised`` [nats], at most zero."""
     ratios = np.einsum("kij,jl->kil", mixture.precisions()[0], least)
     logs = np.linalg.slogdet(ratios)[1]
-    return 0.5 * PSEUDO_COUNT * float((logs - np.trace(ratios, axis1=1, axis2=2) + len(least)).sum())
+    return 0.5 * pseudo_count * float((logs - np.trace(ratios, axis1=1, axis2=2) + len(least)).sum())
 
 
 def em_step(errors, mixture, least):
