@@ -96,8 +96,8 @@ INVERSION = Encodings(inversion_time=np.array([50.0, 200, 400, 700, 1200, 2500])
 T1 = np.linspace(600, 1200, 12)
 
 
-def fit(folder, signals, model, encodings=INVERSION, degrees=None, noise=None):
-    """Arrays and notes of least squares."""
+def fit(folder, signals, model, encodings=INVERSION, degrees=None, noise=None, method="lsq", threads=1):
+    """Arrays and notes of a fit."""
     images = (Path("sub-01_inv-1_IRT1.nii.gz"),)
     series = Series("01", None, "anat", "IRT1", {}, images, np.zeros((6, 2), int), encodings, "", (), "t2")
     (folder / "series.json").write_text(json.dumps(series.to_json()))
@@ -105,10 +105,10 @@ def fit(folder, signals, model, encodings=INVERSION, degrees=None, noise=None):
     (folder / "noise.json").write_text(json.dumps({"method": "b0-repeats", "degrees_of_freedom": degrees}))
     for name, array in {"signals": signals, "noise": noise}.items():
         np.save(folder / f"{name}.npy", array)
-    settings = asdict(MapsOptions(model=model, methods=("lsq",)))
+    settings = asdict(MapsOptions(model=model, methods=(method,), settings="paper"))
     files = {name: str(folder / f"{name}.npy") for name in ("signals", "noise")}
     node = FitMaps(series=str(folder / "series.json"), **files, noise_notes=str(folder / "noise.json"),
-                   settings=settings, method="lsq", seed=0)  # fmt: skip
+                   settings=settings, method=method, seed=0, num_threads=threads, device="cpu")  # fmt: skip
     found = node.run(cwd=str(folder)).outputs
     return dict(np.load(found.maps)), json.loads(Path(found.notes).read_text())
 
@@ -133,3 +133,12 @@ def test_noise_from_few_repeats_is_shared_and_said(tmp_path):
     own, plain = fit(tmp_path, inverted("ir-t1"), "ir-t1", noise=noise)
     assert notes["NoiseOwnDegreesOfFreedom"] == 4 and "NoiseShared" not in plain
     assert np.ptp(np.log(shared["std:s0"])) < np.ptp(np.log(own["std:s0"]))
+
+
+@pytest.mark.filterwarnings("ignore:.*collapsed:RuntimeWarning")  # published settings do, now and then
+def test_a_network_gives_the_same_on_any_number_of_threads(tmp_path):
+    signals = np.tile(inverted("ir-t1"), (20, 1))
+    one, two = (fit(tmp_path, signals, "ir-t1", method="gmm-vae", threads=n)[0] for n in (1, 2))
+    assert {"value:risk", "value:latent", "probs:components", "history:loss"} <= set(one)
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name], err_msg=name)
