@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import mrspec_prep
 from mrspec_prep.networks import fit_maps
 
 NETWORKS = ("selfsup", "vae", "gmm-vae")
-CODE = ("physics/**/*.py", "networks/problem.py", "networks/fitting/*.py", "networks/priors/*.py")
-NETWORK_CODE = "networks/voxel_nets/*.py"
+ALONE = ("physics/**/*.py", "networks/problem.py", "networks/fitting/*.py")  # code behind every row
+PRIORS, NETS = "networks/priors/*.py", "networks/voxel_nets/*.py"
 RICIAN = {"distribution": "rician"}
 
 
@@ -54,21 +55,25 @@ class Store:
     def __init__(self, folder, keep=False):
         self.folder, self.keep = Path(folder), keep
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.versions, self.n_other = {False: source_version(CODE), True: source_version((*CODE, NETWORK_CODE))}, 0
+        self.n_other = 0
 
-    def get(self, name, make, network=False):
-        """Arrays of ``make()`` by name, with ``seconds`` of processor time, from the file if it is there."""
+    def get(self, name, make, row=None):
+        """Arrays of ``make()`` by name, with ``seconds`` of processor time, from the file if it is there.
+
+        ``row``: as in ``rows``; the code behind it must be that which made the file.
+        """
+        version = source_version(code_of(row))
         path = self.folder / f"{name.replace(', ', '-').replace(' ', '')}.npz"
         if path.exists():
             with np.load(path) as stored:
                 found = dict(stored)
-            same = str(found["version"]) == self.versions[network]
+            same = str(found["version"]) == version
             if same or self.keep:
                 self.n_other += not same
                 return found
         start = time.process_time()
         made = {key: np.asarray(values) for key, values in make().items()}
-        made |= {"seconds": np.array(time.process_time() - start), "version": np.array(self.versions[network])}
+        made |= {"seconds": np.array(time.process_time() - start), "version": np.array(version)}
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             np.savez_compressed(file, **made)
@@ -80,8 +85,9 @@ class Store:
         return f"{self.n_other} results were made by another version of the code" if self.n_other else ""
 
 
+@cache
 def source_version(patterns):
-    """Digest of files of the package: the code that a method runs."""
+    """Digest of files of the package."""
     digest, root = hashlib.sha256(), Path(mrspec_prep.__file__).parent
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
@@ -89,9 +95,16 @@ def source_version(patterns):
     return digest.hexdigest()[:16]
 
 
-def is_network(row):
-    """Whether a row of the table needs one."""
-    return row is not None and row[0] in NETWORKS
+def code_of(row):
+    """Patterns of the files that a row of the table runs; None: the Bayes reference."""
+    method, options = row or ("bayes", {})
+    if method == "lsq":
+        return ALONE
+    if method not in NETWORKS:
+        return (*ALONE, PRIORS)
+    settings = options.get("settings")
+    published = settings == "paper" or (isinstance(settings, dict) and settings.get("base") == "paper")
+    return (*ALONE, NETS) if method == "selfsup" or published else (*ALONE, PRIORS, NETS)
 
 
 def run_row(row, signals, encodings, model, noise_std, seed):

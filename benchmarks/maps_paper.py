@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.maps_methods import Store, chosen, is_network, run_row
+from benchmarks.maps_methods import Store, chosen, run_row
 from benchmarks.maps_pictures import scatter
 from benchmarks.maps_simulation import PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
 from benchmarks.maps_tables import BAYES, goal_lines, pairs, seed_lines, setting_table
@@ -77,7 +77,7 @@ class Setting:
     def get(self, label, row, seed):
         """Result of ``estimate``, kept on disk."""
         name = f"{self.spread}_snr{self.snr:g}_n{self.n_volumes}_v{self.args.voxels}_seed{seed}_{label}"
-        return self.store.get(name, lambda: estimate(self.simulation(seed), row, seed), is_network(row))
+        return self.store.get(name, lambda: estimate(self.simulation(seed), row, seed), row)
 
     def tables(self, rows):
         """Run, print every seed and the means; {label: (n_seeds, 3, 2, 4) array}."""

@@ -30,7 +30,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from benchmarks.maps_halves import COLUMNS, angle_between, half_split, measures
-from benchmarks.maps_methods import Store, chosen, is_network, run_row
+from benchmarks.maps_methods import Store, chosen, run_row
 from benchmarks.maps_pictures import half_maps
 from mrspec_prep.bids.images import find_masks, load_mask, load_signals
 from mrspec_prep.bids.layout import open_layout
@@ -123,16 +123,14 @@ class Study:
         """Maps of all volumes."""
         scan = scan or self.scan
         name = f"{scan.name}_{self.model}_{self.args.sigma}_{label}_full"
-        return self.store.get(
-            name, partial(scan.fit, row, self.model, 0, np.arange(len(scan.encodings))), is_network(row)
-        )
+        return self.store.get(name, partial(scan.fit, row, self.model, 0, np.arange(len(scan.encodings))), row)
 
     def halves(self, label, row, seed):
         """Maps of both halves of a split, (2, n_voxels, n_parameters), and whether they are Rician."""
         fits = []
         for which, volumes in zip("AB", self.splits[seed], strict=True):
             name = f"{self.scan.name}_{self.model}_{self.args.sigma}_{label}_{seed}{which}"
-            fits.append(self.store.get(name, partial(self.scan.fit, row, self.model, seed, volumes), is_network(row)))
+            fits.append(self.store.get(name, partial(self.scan.fit, row, self.model, seed, volumes), row))
         return np.stack([fit["values"] for fit in fits]), bool(fits[0]["rician"])
 
     def numbers(self, values, rician):

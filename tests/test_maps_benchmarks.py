@@ -1,10 +1,13 @@
 """The measures behind the tables of parameter maps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks import maps_methods
 from benchmarks.maps_halves import balance, edge_kept, half_split, specks
-from benchmarks.maps_methods import Store, chosen
+from benchmarks.maps_methods import Store, chosen, code_of
 from benchmarks.maps_simulation import scores, simulate
 from benchmarks.maps_tables import BAYES, collapsed, goal_lines
 from mrspec_prep.physics import Encodings
@@ -86,24 +89,33 @@ def test_goal_lines_name_every_row_but_the_reference():
     assert "vae 1.50 (1.50)" in lines[3]
 
 
-def test_stored_results_are_made_once_and_again_when_the_code_changes(tmp_path):
+def test_stored_results_are_made_once_and_again_when_the_code_changes(tmp_path, monkeypatch):
     calls = []
 
-    def make():
-        calls.append(1)
-        return {"mean": np.arange(3)}
+    def get(row, **options):
+        calls.clear()
+        store = Store(tmp_path, **options)
+        found = store.get("lsq-gmm, Rician", lambda: calls.append(1) or {"mean": np.arange(3)}, row)
+        np.testing.assert_array_equal(found["mean"], [0, 1, 2])
+        return len(calls), store.remark()
 
-    for _ in range(2):
-        np.testing.assert_array_equal(Store(tmp_path).get("lsq, Rician", make)["mean"], [0, 1, 2])
-    assert len(calls) == 1
-    changed = Store(tmp_path, keep=True)
-    changed.versions = {False: "another"}
-    changed.get("lsq, Rician", make)
-    assert len(calls) == 1
-    assert changed.remark().startswith("1 results")
-    changed.keep = False
-    changed.get("lsq, Rician", make)
-    assert len(calls) == 2
+    row = ("lsq-gmm", {})
+    assert get(row) == (1, "")
+    assert get(row) == (0, "")
+    monkeypatch.setattr(maps_methods, "source_version", lambda patterns: "another")
+    assert get(row, keep=True) == (0, "1 results were made by another version of the code")
+    assert get(row) == (1, "")
+
+
+def test_a_row_depends_on_the_code_it_runs():
+    table = chosen(None)
+    assert len(code_of(table["lsq, Rician"])) < len(code_of(table["lsq-gmm"])) < len(code_of(table["gmm-vae"]))
+    assert code_of(None) == code_of(table["learned-prior"])
+    assert code_of(table["gmm-vae, published"]) == code_of(table["selfsup"]) != code_of(table["vae"])
+    swept = ({"n_components": 4}, "vae"), ({"base": "paper", "n_latent": 4}, "selfsup")
+    assert all(code_of(("vae", {"settings": settings})) == code_of(table[like]) for settings, like in swept)
+    root = Path(maps_methods.mrspec_prep.__file__).parent
+    assert all(list(root.glob(pattern)) for pattern in code_of(table["gmm-vae"]))
 
 
 def test_an_unknown_row_is_refused():
