@@ -131,8 +131,8 @@ def report(args, name, kind, snr):
 
 def variants(methods):
     """(method, options of fit_maps) of the rows."""
-    rician = [("lsq", {"distribution": "rician"}), ("lsq-gmm", {"distribution": "rician"})]
-    return [(method, {}) for method in methods] + [row for row in rician if row[0] in methods]
+    both = [{"distribution": "gaussian"}, {"distribution": "rician"}]
+    return [(method, law) for method in methods for law in (both if method in ("lsq", "lsq-gmm") else [{}])]
 
 
 def main():

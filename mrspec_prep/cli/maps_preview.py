@@ -28,7 +28,9 @@ def describe_maps(plan, snr):
     n_volumes, n_distinct = used_encodings(maps.model, encodings)
     paper = ", networks as published" * (maps.settings == "paper")
     noise = (
-        "rician where the method has it and no signal is negative" if maps.distribution == "auto" else maps.distribution
+        "rician where no signal is negative, except least squares of models without a direction"
+        if maps.distribution == "auto"
+        else maps.distribution
     )
     return [
         "",

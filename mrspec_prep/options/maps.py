@@ -17,7 +17,8 @@ class MapsOptions:
     #: methods of ``mrspec_prep.networks.METHODS``, each gives maps of its own
     methods: tuple[str, ...] = ("lsq", "learned-prior")
     #: noise of the signals that are fitted: ``gaussian``, ``rician``, or ``auto``: as ``noise.distribution`` where
-    #: that says so; else Rician for methods that have this likelihood, where no signal is negative
+    #: that says so; else Rician where no signal is negative, but Gaussian for least squares of models
+    #: without a direction
     distribution: str = "auto"
     settings: str = "ours"  #: of the networks: ``ours``, or ``paper`` (architecture and training as published)
     intervals: bool = True  #: ends of the 95 % interval beside every map, from methods that give them

@@ -10,7 +10,7 @@ from scipy.optimize import least_squares as scipy_least_squares
 
 from mrspec_prep.networks import METHODS, fit_maps
 from mrspec_prep.networks.fitting.least_squares import covariances, least_squares, standard_errors
-from mrspec_prep.networks.maps import make_problem
+from mrspec_prep.networks.maps import likely_distribution, make_problem
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.physics.models.model import S0
@@ -172,3 +172,17 @@ def test_the_compiled_fit_of_log_linear_models_ends_where_the_general_one_does()
     assert (quick.cost <= general.cost + 1e-3)[close].all() and np.mean(quick.cost <= general.cost + 1e-3) > 0.99
     scaled = fit_maps(1e-6 * signals, table, noise_std=2.5e-6)  # the unit of the signals does not matter
     np.testing.assert_allclose(scaled.maps["diffusivity"], quick.values[:, 1], rtol=1e-4)
+
+
+CHOICES = {
+    ("ball-stick", "lsq"): "rician",
+    ("msdki", "lsq"): "gaussian",
+    ("t2", "lsq-gmm"): "gaussian",
+    ("msdki", "learned-prior"): "rician",
+}
+
+
+def test_magnitudes_of_single_volumes_are_rician_to_every_method_and_powder_means_gaussian():
+    kinds = {(model, method): likely_distribution(model, method, np.ones((2, 3))) for model, method in CHOICES}
+    assert kinds == CHOICES
+    assert likely_distribution("ball-stick", "lsq", -np.ones((2, 3))) == "gaussian"
