@@ -56,6 +56,11 @@ def symbol_of(methods, parameter):
     return entry_of(owner.maps[parameter], parameter, owner.about_model)["symbol"]
 
 
+def published(method):
+    """Whether a network ran with the settings of the paper."""
+    return method.metadata.get("MethodSettings", {}).get("base") == "paper"
+
+
 def reference_among(methods):
     """Least squares where it ran, else None."""
     return next((method for method in methods if method.method == REFERENCE), None)
@@ -63,6 +68,8 @@ def reference_among(methods):
 
 def trusted(methods, roi, words):
     """Whom to read first: the first in the order of trust whose risk is low and whose maps are not flat.
+
+    Networks with the settings of the paper come after all others.
 
     Parameters
     ----------
@@ -80,7 +87,7 @@ def trusted(methods, roi, words):
     limits, order = words["maps"]["limits"], words["maps"]["trust"]
     passed, reference = [], reference_among(methods)
     usable = [method for method in methods if reference is None or not collapsed(method, reference, roi)]
-    for method in sorted(usable, key=lambda method: order.index(method.method)):
+    for method in sorted(usable, key=lambda method: (published(method), order.index(method.method))):
         share = doubts(method, roi, limits["risk"]).at_risk
         if share is not None and share > limits["risk_share"] and reference:
             passed.append(method)
@@ -207,7 +214,7 @@ def _trust(series, methods, roi, words):
         if parameter != "s0" and found is not None and found.ratio is not None:
             gains[parameter] = found.ratio
     why = words["maps"]["methods"][trust.method.method].get("why")
-    why = f" ({why})" if why and trust.method.model == "msdki" else ""
+    why = f" ({why})" if why and trust.method.model == "msdki" and not published(trust.method) else ""
     if gains:
         parameter, ratio = min(gains.items(), key=lambda item: item[1])
         said |= {"symbol": symbol_of(methods, parameter), "ratio": percent(ratio), "why": why}

@@ -238,9 +238,21 @@ def test_the_verdict_says_what_was_mapped_and_whom_to_read(said):
     found, text, _ = said(methods=tuple(ERROR))
     assert found.level == GOOD and "{" not in text
     assert text.startswith("Diffusivity and kurtosis of the mean signal diffusion kurtosis model were mapped in")
-    assert "from 103 of 130 volumes by least squares" in text and "Read the learned prior first" in text
+    assert (
+        "from 103 of 130 volumes by least squares" in text
+        and "Read the autoencoder with a Gaussian mixture first" in text
+    )
     assert "55\u202f% of that of least squares" in text
     assert "Kurtosis is not identifiable in free water" in text and "explains the signal" in text
+
+
+def test_networks_as_published_come_last(said):
+    def paper(series):
+        for found in series.methods["msdki", "gmmvae"].maps.values():
+            found.metadata["MethodSettings"] = {"base": "paper"}
+
+    _, text, _ = said(change=paper, methods=("lsq", "gmmvae"))
+    assert "Read least squares first" in text
 
 
 @pytest.mark.parametrize(("risk", "level"), [(1.0, GOOD), (6.0, CAUTION)])
