@@ -14,7 +14,7 @@ COSTS = {
     "learned-prior": (0.0, 3e-3, 3e-5, 6e-4, 1e-6),
     "selfsup": (3.0, 0.0, 0.0, 1.2e-3, 1e-6),
     "vae": (6.0, 0.0, 0.0, 5e-4, 1e-6),
-    "gmm-vae": (12.0, 0.0, 0.0, 7e-4, 1e-6),
+    "gmm-vae": (12.0, 0.0, 0.0, 1.3e-3, 1e-6),
 }
 GB_PER_VALUE = 60e-9  # of memory, per voxel and encoding
 
