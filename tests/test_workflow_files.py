@@ -12,12 +12,14 @@ from mrspec_prep.options import Options, OptionsError, load_options
 from mrspec_prep.physics import KERNELS
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow, list_workflows
+from mrspec_prep.workflows.planning import workflow_for
 
 ROOT = Path(__file__).parents[1]
 FILES = list_workflows()
 GROUP = find_workflow("group_inspect")
 MAPPING = [path for path in FILES if path.stem.endswith("_maps")]  # parameter maps of signal models
-PARTICIPANT = [path for path in FILES if path != GROUP and path not in MAPPING]
+CLASSIFYING = [path for path in FILES if path.stem.endswith("_classify")]  # numbers of compartments
+PARTICIPANT = [path for path in FILES if path not in (GROUP, *MAPPING, *CLASSIFYING)]
 MAPS = "inspect-map"  # continuous maps beside the clusters: never chosen by itself
 NEEDED = {"dwi": ("bvalue", "direction", "echo_time"), "MESE": ("echo_time",), "MEGRE": ("echo_time",)}
 NEEDED["IRT1"] = ("inversion_time",)
@@ -101,6 +103,23 @@ def test_a_file_of_maps_lists_every_model_and_method(path):
         assert f"{name}," in text or f"{name};" in text, name
     for method in METHODS:
         assert f"{method} (" in text, method
+
+
+@pytest.mark.parametrize("path", CLASSIFYING, ids=lambda p: p.stem)
+def test_a_file_of_compartments_gives_every_key_and_its_default_and_wants_no_spectra(path):
+    values, defaults = tomllib.loads(path.read_text(encoding="utf-8")), Options().to_dict()
+    assert values["classifier"] == defaults["classifier"] | {"wanted": True}
+    for section in ("noise", "kernel"):
+        shared = {key: value for key, value in values[section].items() if key != "name"}
+        assert shared == {key: defaults[section][key] for key in shared}
+    options = load_options(path)
+    assert not options.wants_spectra and not options.maps.wanted
+    assert options.kernel.name == path.stem.removesuffix("_classify") and options.description
+
+
+def test_no_file_of_compartments_is_chosen_by_itself():
+    for path in CLASSIFYING:
+        assert workflow_for(load_options(path).kernel.name).stem.endswith("_inspect")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -30,8 +30,8 @@ from mrspec_prep.bids.participants import join_participants, read_participants
 from mrspec_prep.physics import Grid
 
 MAPS_ONLY = (
-    "its last run gave parameter maps and no spectra, which the group is fitted to: run the participant level with "
-    "--set nnls.wanted=true, or with a workflow of spectra"
+    "its last run gave parameter maps or numbers of compartments and no spectra, which the group is fitted to: run the "
+    "participant level with --set nnls.wanted=true, or with a workflow of spectra"
 )
 
 

@@ -169,7 +169,7 @@ def unfinished(folder, subject):
 
 
 def maps_only(folder, subject):
-    """Whether the runs of a participant computed parameter maps and no spectra, as their volume tables say."""
+    """Whether the runs of a participant computed maps and no spectra, as their volume tables say."""
     wanted = []
     for path in (folder.root / f"sub-{subject}").glob("**/*_desc-encodings_axes.json"):
         settings = read_json(path).get("Settings", {})

@@ -15,6 +15,7 @@ from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
 from mrspec_prep.bids.errors import InputError
 
 BIDS_VERSION = "1.10.0"
+NCOMP = "ncomp"  # segmentation by the number of compartments, and its section of ``maps.toml``
 BIDSIGNORE = (
     "*.html",
     "logs",
@@ -127,6 +128,11 @@ def _earlier_links(out_dir):
 
 def name_labels(out_dir, segmentation):
     """Write ``seg-<segmentation>_dseg.tsv``, names and colours of the labels; repeating it changes nothing."""
+    if segmentation == NCOMP:
+        labels = load_catalogue()[NCOMP]["labels"]
+        rows = "".join(f"{label['index']}\t{label['name']}\t{label['color']}\n" for label in labels)
+        write_if_changed(Path(out_dir) / f"seg-{segmentation}_dseg.tsv", "index\tname\tcolor\n" + rows)
+        return
     kind = "component" if segmentation not in ("inspect", "group") else "cluster"
     colors = range(len(load_catalogue()["cluster_colors"]))
     rows = "".join(f"{index + 1}\t{kind}{index + 1}\t{cluster_color(index)}\n" for index in colors)

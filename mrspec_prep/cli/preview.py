@@ -8,6 +8,7 @@ from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import encodings_table, table_text
 from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.cli.classifier_preview import classifier_cost, classifier_outputs, describe_classifier
 from mrspec_prep.cli.maps_preview import describe_maps, map_outputs, maps_cost
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
@@ -49,6 +50,7 @@ def _describe_series(plan, resources):
     if plan.options.wants_spectra:
         lines += _describe_spectra(plan)
     lines += describe_maps(plan, ASSUMED_SNR)
+    lines += describe_classifier(plan)
     lines += [
         "",
         f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
@@ -58,7 +60,7 @@ def _describe_series(plan, resources):
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
     lines += [f"  expected: about {time_and_space}, for {voxels}"]
     lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {', '.join(_outputs(plan.options))}"]
-    lines += [f"           {name}" for name in map_outputs(plan)]
+    lines += [f"           {name}" for name in [*map_outputs(plan), *classifier_outputs(plan)]]
     return lines
 
 
@@ -80,7 +82,8 @@ def _outputs(options):
     kinds = ["ROI", "noise"]
     kinds += ["spectra", "regions"] * options.nnls.wanted + ["clusters", "selection"] * options.inspect.wanted
     kinds += ["components"] * bool(options.inspect_map.n_components) + ["uncertainty"] * options.uncertainty.wanted
-    return kinds + ["parameter maps"] * options.maps.wanted
+    kinds += ["parameter maps"] * options.maps.wanted
+    return kinds + ["number of compartments"] * options.classifier.wanted
 
 
 def _encoding_rows(encodings):
@@ -106,7 +109,8 @@ def expected_cost(plan, n_voxels, resources):
     per_bin += options.uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
     per_voxel = plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER
     mapping, memory = maps_cost(plan, n_voxels, threads)
-    return SECONDS_AROUND + n_voxels * per_voxel / threads + mapping, estimated_mem_gb(plan) + memory
+    seconds = SECONDS_AROUND + n_voxels * per_voxel / threads + mapping + classifier_cost(plan, n_voxels)
+    return seconds, estimated_mem_gb(plan) + memory
 
 
 def _duration(seconds):

@@ -21,13 +21,13 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.interfaces.derivatives import ANAT_MAPS, SaveDerivatives, SaveInputSpec
+from mrspec_prep.interfaces.noise import shared_noise
 from mrspec_prep.interfaces.progress import SpokenProgress
 from mrspec_prep.networks import fit_maps
 from mrspec_prep.networks.maps import is_network
 from mrspec_prep.options import MapsOptions
 from mrspec_prep.physics.models import model_named
 from mrspec_prep.physics.models.model import S0
-from mrspec_prep.spectra.noise.shared import share_noise
 
 LEVEL = 0.95  # of the interval on disk
 LOW, HIGH = 0, -1  # columns of ``MapsResult.intervals`` that are its ends
@@ -65,7 +65,7 @@ class FitMaps(SimpleInterface):
         series = read_series(self.inputs.series)
         options = MapsOptions(**self.inputs.settings)
         signals = np.load(self.inputs.signals)
-        noise, about_noise = self._noise()
+        noise, about_noise = shared_noise(self.inputs.noise, self.inputs.noise_notes, self.inputs.noise_is_shared)
         model = model_named(options.model)
         if model.magnitude and "inversion_time" in model.needs and (signals < 0).any():
             raise InputError(
@@ -101,18 +101,6 @@ class FitMaps(SimpleInterface):
         (out / "maps.json").write_text(json.dumps(notes_of(result) | about_noise, default=_plain))
         self._results["notes"] = str(out / "maps.json")
         return runtime
-
-    def _noise(self):
-        """Sigma of the voxels, drawn towards what all share where each rests on few repeats, and notes on that."""
-        noise, notes = np.load(self.inputs.noise), json.loads(Path(self.inputs.noise_notes).read_text())
-        degrees = notes["degrees_of_freedom"]
-        about = {"NoiseMethod": notes["method"]}
-        if self.inputs.noise_is_shared or degrees is None or not np.isfinite(degrees):
-            return noise, about
-        shared = share_noise(noise, degrees)
-        common = shared.common_degrees if np.isfinite(shared.common_degrees) else "infinite"
-        common = {"Sigma": shared.common_std, "DegreesOfFreedom": common}
-        return shared.noise_std, about | {"NoiseOwnDegreesOfFreedom": degrees, "NoiseShared": common}
 
 
 def arrays_of(result, intervals=True):

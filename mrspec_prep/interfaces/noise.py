@@ -22,6 +22,7 @@ from mrspec_prep.spectra import NoiseModel, estimate_noise
 from mrspec_prep.spectra.noise.estimate import ENOUGH_REPEATS
 from mrspec_prep.spectra.noise.image_noise import noise_mppca
 from mrspec_prep.spectra.noise.magnitude_noise import channel_variance
+from mrspec_prep.spectra.noise.shared import share_noise
 
 
 class _NoiseInputSpec(ComputeInputSpec):
@@ -127,3 +128,31 @@ def freedom_of(notes):
             remedy="--noise b0-repeats or --noise residual, or noise.distribution=gaussian",
         )
     return degrees
+
+
+def shared_noise(noise_file, notes_file, is_shared=False):
+    """Sigma of the voxels, drawn towards what all share where each rests on few repeats, and notes on that.
+
+    Parameters
+    ----------
+    noise_file, notes_file : path
+        Of ``EstimateNoise``.
+    is_shared : bool
+        Sigma was drawn towards all voxels' already.
+
+    Returns
+    -------
+    noise : (n_voxels,) array
+    about : dict
+        For sidecars.
+
+    """
+    noise, notes = np.load(noise_file), json.loads(Path(notes_file).read_text())
+    degrees = notes["degrees_of_freedom"]
+    about = {"NoiseMethod": notes["method"]}
+    if is_shared or degrees is None or not np.isfinite(degrees):
+        return noise, about
+    shared = share_noise(noise, degrees)
+    common = shared.common_degrees if np.isfinite(shared.common_degrees) else "infinite"
+    common = {"Sigma": shared.common_std, "DegreesOfFreedom": common}
+    return shared.noise_std, about | {"NoiseOwnDegreesOfFreedom": degrees, "NoiseShared": common}

@@ -5,6 +5,7 @@ every room may read it.
 """
 
 from mrspec_prep.options.checks import LARGEST_N_COMPONENTS, OptionsError
+from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
 from mrspec_prep.options.sections import (
@@ -31,6 +32,7 @@ __all__ = [
     "NOISE_DISTRIBUTIONS",
     "NOISE_METHODS",
     "RESAMPLING_KINDS",
+    "ClassifierOptions",
     "GroupOptions",
     "InspectMapOptions",
     "InspectOptions",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from mrspec_prep.options.checks import OptionsError, nearest
+from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
 from mrspec_prep.options.sections import (
@@ -37,6 +38,7 @@ class Options:
     uncertainty: UncertaintyOptions = field(default_factory=UncertaintyOptions)
     inspect_map: InspectMapOptions = field(default_factory=InspectMapOptions)
     maps: MapsOptions = field(default_factory=MapsOptions)
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     group: GroupOptions = field(default_factory=GroupOptions)
 
     def __post_init__(self):
@@ -63,10 +65,10 @@ class Options:
         self._check_what_is_wanted()
 
     def _check_what_is_wanted(self):
-        if not self.wants_spectra and not self.maps.wanted:
+        if not self.wants_spectra and not self.maps.wanted and not self.classifier.wanted:
             raise OptionsError(
-                "nothing would be computed: nnls.wanted and inspect.wanted are false, inspect_map.n_components is 0 "
-                "and maps.model is empty: set one of them"
+                "nothing would be computed: nnls.wanted and inspect.wanted are false, inspect_map.n_components is 0, "
+                "maps.model is empty and classifier.wanted is false: set one of them"
             )
         if self.uncertainty.wanted and not self.nnls.wanted:
             raise OptionsError(
@@ -76,6 +78,11 @@ class Options:
         if self.maps.wanted and self.noise.distribution == "nc-chi" and self.maps.distribution == "auto":
             raise OptionsError(
                 "parameter maps know gaussian and rician noise, and noise.distribution is nc-chi: set maps.distribution"
+            )
+        if self.classifier.wanted and self.noise.distribution == "nc-chi" and self.classifier.distribution == "auto":
+            raise OptionsError(
+                "the classifier knows gaussian and rician noise, and noise.distribution is nc-chi: set "
+                "classifier.distribution"
             )
 
     @property

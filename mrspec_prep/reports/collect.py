@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.catalogue import load_catalogue
+from mrspec_prep.bids.derivative_dataset import NCOMP
 from mrspec_prep.bids.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
 from mrspec_prep.reports.maps_collect import sorted_methods, take_history, take_map
@@ -43,6 +44,8 @@ class SeriesResults:
     component_spectra: ClusterSpectra | None = None
     mixture_residual: MapFile | None = None
     methods: dict = field(default_factory=dict)  #: (model, method) -> MethodMaps
+    n_compartments: MapFile | None = None  #: 0 undecided, 1 to 4
+    n_compartments_probs: MapFile | None = None  #: four volumes
     selection: dict = field(default_factory=dict)  #: table
     selection_facts: dict = field(default_factory=dict)  #: its sidecar
     unreadable: list = field(default_factory=list)  #: (file name, what is wrong)
@@ -110,6 +113,8 @@ class SeriesResults:
         if settings.get("maps", {}).get("model"):
             done = {method for (_, method), found in self.methods.items() if found.maps}
             present["maps"] = {name.replace("-", "") for name in settings["maps"].get("methods", ["lsq"])} <= done
+        if settings.get("classifier", {}).get("wanted"):
+            present["classifier"] = self.n_compartments is not None and self.n_compartments_probs is not None
         return [step for step, there in present.items() if not there]
 
 
@@ -178,6 +183,8 @@ def _take_map(series, found, entities):
     elif segmentation == "inspect" and suffix == "probseg":
         data = found.data[..., None] if found.data.ndim == 3 else found.data
         series.responsibilities = MapFile(data, found.affine, found.metadata, found.key)
+    elif segmentation == NCOMP:
+        setattr(series, {"dseg": "n_compartments", "probseg": "n_compartments_probs"}[suffix], found)
     elif desc in UNCERTAINTIES:
         name = entities.get("param") if found.key in ("fraction", "visible") else found.key
         series.uncertainty.setdefault(desc.removeprefix("nnls"), {})[name] = found

@@ -11,6 +11,7 @@ from mrspec_prep.bids.derivatives import write_json
 from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.interfaces.reportlets import SubjectReport
 from mrspec_prep.networks.maps import is_network
+from mrspec_prep.workflows.classifier_planning import trains
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
 PYTORCH_GB = 0.5  # once imported
@@ -94,5 +95,6 @@ def participant_log(out_dir, subject, run_id):
 def estimated_mem_gb(plan):
     """Rough peak memory of a step [GB]: signals in two precisions, the blocks of a fit, and PyTorch for networks."""
     n_voxels, maps = float(np.prod(series_shape(plan.series))), plan.options.maps
-    torch = PYTORCH_GB * (maps.wanted and any(is_network(method) for method in maps.methods))
+    networks = (maps.wanted and any(is_network(method) for method in maps.methods)) or trains(plan)
+    torch = PYTORCH_GB * networks
     return 0.6 + torch + 12e-9 * n_voxels * len(plan.series.encodings)

@@ -15,6 +15,7 @@ from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import list_workflows
+from mrspec_prep.workflows.classifier_planning import with_classifier
 from mrspec_prep.workflows.maps_planning import check_map_names, with_maps
 
 MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
@@ -169,6 +170,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
     series = replace(series, notes=(*series.notes, *notes))
+    options = with_classifier(options, series)
     wanted, options = options.maps.model, with_maps(options, series)
     if wanted != options.maps.model:
         chosen = f"{varied_in_words(series)}: the model of the parameter maps is {options.maps.model}."

@@ -1,9 +1,10 @@
-"""Graph of one series: ROI, signals, noise, spectra, clusters, parameter maps, and what is saved of them."""
+"""Graph of one series: ROI, signals, noise, spectra, clusters, maps, compartments, and what is saved of them."""
 
 from dataclasses import asdict, dataclass, field
 
 from nipype.pipeline import engine as pe
 
+from mrspec_prep.interfaces.compartments import FitClassifier, SaveClassifier
 from mrspec_prep.interfaces.compressed import SaveCompressed
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.efficiency import EstimateEfficiency
@@ -98,6 +99,8 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         _add_inspect_map(graph)
     if options.maps.wanted:
         _add_maps(graph)
+    if options.classifier.wanted:
+        _add_classifier(graph)
     _add_efficiency(graph)
     return graph.workflow
 
@@ -199,6 +202,18 @@ def _add_maps(graph):
         graph.connect("noise", fit, noise="noise", noise_notes="notes")
         graph.save(save, SaveMaps)
         graph.connect(fit, save, maps="maps", notes="notes")
+
+
+def _add_classifier(graph):
+    """Number of compartments of every voxel."""
+    plan, options = graph.plan, graph.options.classifier
+    label = f"sub-{plan.series.subject} {plan.series.datatype} number of compartments"
+    how = {"settings": asdict(options), "distribution": options.distribution, "seed": plan.seed, "label": label}
+    graph.fit("classifier", FitClassifier, **how, noise_is_shared=graph.magnitudes)
+    graph.connect("signals", "classifier", signals="signals", measured="measured", roi="roi")
+    graph.connect("noise", "classifier", noise="noise", noise_notes="notes")
+    graph.save("save_classifier", SaveClassifier)
+    graph.connect("classifier", "save_classifier", found="found", notes="notes")
 
 
 def _add_efficiency(graph):

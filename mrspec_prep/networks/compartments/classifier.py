@@ -192,16 +192,31 @@ class CompartmentClassifier:
         Classification
 
         """
-        if not 0 <= abstain_below <= 1:
-            raise ValueError(f"abstain_below must lie between 0 and 1, got {abstain_below}")
         signals, sigma = self._checked(signals, noise_std, magnitudes)
         if magnitudes:
             probabilities, level, misfit = self._answer_magnitudes(signals, sigma, seed)
         else:
-            probabilities, level = self._run(signals, sigma)
-            misfit = 0.0 if sigma is None else misfit_ratio(signals, sigma, self.mapping)
+            probabilities, level, misfit = self.answer(signals, sigma)
+        return self.decide(probabilities, level, misfit, abstain_below, noise_known=sigma is not None)
+
+    def answer(self, signals, sigma=None):
+        """Probabilities, noise levels and misfit of signed signals; no checks, see ``predict_proba``."""
+        probabilities, level = self._run(signals, sigma)
+        return probabilities, level, 0.0 if sigma is None else misfit_ratio(signals, sigma, self.mapping)
+
+    def decide(self, probabilities, level, misfit, abstain_below=ABSTAIN_BELOW, *, noise_known=True):
+        """Classification of signals by what is known of each: probabilities, noise level, misfit.
+
+        Raises
+        ------
+        ValueError
+            ``abstain_below`` is no probability.
+
+        """
+        if not 0 <= abstain_below <= 1:
+            raise ValueError(f"abstain_below must lie between 0 and 1, got {abstain_below}")
         reason = np.where(probabilities.max(axis=1) < abstain_below, 1, 0)
-        reason[level > self.manifest["levels"]["estimated" if sigma is None else "given"][1] * SLACK] = 2
+        reason[level > self.manifest["levels"]["given" if noise_known else "estimated"][1] * SLACK] = 2
         reason[np.broadcast_to(misfit > 1, len(reason))] = 3
         number = np.where(reason > 0, 0, probabilities.argmax(axis=1) + 1)
         return Classification(probabilities, number, reason, level)
@@ -220,10 +235,8 @@ class CompartmentClassifier:
         for start in range(0, n, BLOCK):
             rows, rng = slice(start, start + BLOCK), np.random.default_rng([seed, start])
             for drawn in signed_draws(signals[rows], sigma[rows], self.mapping, positive, N_DRAWS, rng):
-                found, used = self._run(drawn, sigma[rows])
-                probabilities[rows] += found / N_DRAWS
-                level[rows] += used / N_DRAWS
-                misfit[rows] += misfit_ratio(drawn, sigma[rows], self.mapping) / N_DRAWS
+                for total, part in zip((probabilities, level, misfit), self.answer(drawn, sigma[rows]), strict=True):
+                    total[rows] += part / N_DRAWS
         return probabilities, level, misfit
 
     @property

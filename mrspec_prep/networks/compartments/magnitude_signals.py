@@ -12,6 +12,7 @@ import numpy as np
 from mrspec_prep.networks.compartments.any_protocol import ProtocolMap
 
 N_FIRST = 6  # draws before the first that counts
+LEAST = 0.1  # of a magnitude that the first draw leaves
 N_BETWEEN = 2  # draws from one that counts to the next
 
 
@@ -45,6 +46,34 @@ def signed_draws(signals, sigma, mapping: ProtocolMap, positive, n_draws, rng):
         drawn = np.where(clean < 0, -1, 1) * magnitudes * np.cos(angle)
         if step >= N_FIRST - 1 and (step - N_FIRST + 1) % N_BETWEEN == 0:
             yield drawn
+
+
+def pooled_draws(signals, sigma, mapping: ProtocolMap, positive, n_draws, rng, pool):
+    """Averages of neighbours whose phase is drawn given what they say together.
+
+    Parameters
+    ----------
+    signals, sigma, mapping, positive, n_draws, rng
+        See ``signed_draws``.
+    pool : callable
+        (n_voxels, n_encodings) signed signals -> averages of unit 2-norm, their sigma, and what they are worth.
+
+    Yields
+    ------
+    what ``pool`` gives
+
+    """
+    magnitudes, channel = np.abs(signals), sigma[:, None]
+    drawn = np.sign(signals) * np.sqrt(np.maximum(magnitudes**2 - channel**2, (LEAST * magnitudes) ** 2))
+    for step in range(N_FIRST + N_BETWEEN * (n_draws - 1) + 1):
+        averages, spread, worth = pool(drawn)
+        if step >= N_FIRST and (step - N_FIRST) % N_BETWEEN == 0:
+            yield averages, spread, worth
+        clean = _draw_clean(averages, spread[:, None], mapping, rng) * np.linalg.norm(drawn, axis=1, keepdims=True)
+        if positive:
+            clean = np.maximum(clean, 0)
+        angle = rng.vonmises(0, np.abs(clean) * magnitudes / channel**2)
+        drawn = np.where(clean < 0, -1, 1) * magnitudes * np.cos(angle)
 
 
 def _draw_clean(signals, sigma, mapping, rng):
