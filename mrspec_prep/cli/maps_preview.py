@@ -28,7 +28,7 @@ def describe_maps(plan, snr):
     n_volumes, n_distinct = used_encodings(maps.model, encodings)
     paper = ", networks as published" * (maps.settings == "paper")
     noise = (
-        "rician where no signal is negative, except least squares of models without a direction"
+        "rician for magnitudes, except least squares of models without a direction"
         if maps.distribution == "auto"
         else maps.distribution
     )

@@ -25,6 +25,7 @@ METHODS = {
 }
 #: methods with a posterior: their likelihood is Rician unless told otherwise
 MAGNITUDE_METHODS = ("learned-prior", "selfsup", "vae", "gmm-vae")
+FEW_NEGATIVE = 0.01  # of the signals: magnitudes that were interpolated may dip below zero
 
 
 def fit_maps(
@@ -131,9 +132,11 @@ def make_problem(signals, encodings, model, noise_std=None, distribution="gaussi
 def likely_distribution(model, method, signals):
     """Noise that ``auto`` stands for.
 
-    Rician where no signal is negative, for methods with a posterior, and for every method where the model is of single
-    volumes with a direction: those are near the noise, and Gaussian least squares is biased there (ball and stick:
-    errors of the diffusivities 10 to 40 % larger). Means over many volumes are Gaussian to least squares.
+    Rician where the signals are magnitudes (at most 1 % negative, as interpolation leaves them; those count as 0),
+    for methods with a posterior, and for every method where the model is of single volumes with a direction: those are
+    near the noise, and Gaussian least squares is biased there (ball and stick: errors of the diffusivities 10 to 40 %
+    larger). Means over many volumes are Gaussian to least squares.
     """
-    magnitudes = np.min(signals) >= 0
-    return "rician" if magnitudes and (method in MAGNITUDE_METHODS or model_named(model).oriented) else "gaussian"
+    model = model_named(model)
+    magnitudes = model.magnitude and np.mean(np.asarray(signals) < 0) <= FEW_NEGATIVE
+    return "rician" if magnitudes and (method in MAGNITUDE_METHODS or model.oriented) else "gaussian"

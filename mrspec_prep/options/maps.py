@@ -17,7 +17,7 @@ class MapsOptions:
     #: methods of ``mrspec_prep.networks.METHODS``, each gives maps of its own
     methods: tuple[str, ...] = ("lsq", "learned-prior")
     #: noise of the signals that are fitted: ``gaussian``, ``rician``, or ``auto``: as ``noise.distribution`` where
-    #: that says so; else Rician where no signal is negative, but Gaussian for least squares of models
+    #: that says so; else Rician for magnitudes (at most 1 % negative), but Gaussian for least squares of models
     #: without a direction
     distribution: str = "auto"
     settings: str = "ours"  #: of the networks: ``ours``, or ``paper`` (architecture and training as published)

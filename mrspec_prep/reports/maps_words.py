@@ -11,6 +11,7 @@ from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import capital, join, number, percent, short
 
 REFERENCE = "lsq"
+LEARNING = {"lsqgmm", "learnedprior", "vae", "gmmvae"}  # methods whose prior is learned from the voxels
 ALL = 0.0005  # share of voxels that may be missing from nearly all
 
 
@@ -117,6 +118,8 @@ def remarks_on_maps(series, words, noise_method):
     roi = series.roi.data.astype(bool)
     for methods in by_model(series).values():
         yield from _trust(series, methods, roi, words)
+        if LEARNING & {method.method for method in methods} and series.n_voxels < words["maps"]["limits"]["few_voxels"]:
+            yield Remark(words["maps"]["verdict"]["few"].format(n_voxels=number(series.n_voxels)), CAUTION)
         yield from _misfit(methods, roi, words, noise_method)
         yield from _doubts(methods, roi, words)
         yield from (Remark(text) for text in unknown_parameters(methods, roi, words))

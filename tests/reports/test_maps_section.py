@@ -246,6 +246,16 @@ def test_the_verdict_says_what_was_mapped_and_whom_to_read(said):
     assert "Kurtosis is not identifiable in free water" in text and "explains the signal" in text
 
 
+def test_priors_learned_from_few_voxels_are_warned_of(mapped):
+    def few(methods, limit):
+        (series,) = collect_series(mapped(methods=methods), "01")
+        words = {**WORDS, "maps": {**WORDS["maps"], "limits": {**WORDS["maps"]["limits"], "few_voxels": limit}}}
+        return "voxels taught the priors" in " ".join(remark.text for remark in judge(series, words).remarks)
+
+    assert few(("lsq", "learnedprior"), 1000) and not few(("lsq", "learnedprior"), 100)
+    assert not few(("lsq",), 1000)
+
+
 def test_networks_as_published_come_last(said):
     def paper(series):
         for found in series.methods["msdki", "gmmvae"].maps.values():

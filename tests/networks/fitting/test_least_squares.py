@@ -185,4 +185,7 @@ CHOICES = {
 def test_magnitudes_of_single_volumes_are_rician_to_every_method_and_powder_means_gaussian():
     kinds = {(model, method): likely_distribution(model, method, np.ones((2, 3))) for model, method in CHOICES}
     assert kinds == CHOICES
-    assert likely_distribution("ball-stick", "lsq", -np.ones((2, 3))) == "gaussian"
+    few = np.where(np.arange(300) < 2, -1.0, 1.0)[:, None]
+    assert likely_distribution("ball-stick", "lsq", few) == "rician"
+    assert likely_distribution("ball-stick", "lsq", few[:100]) == "gaussian"
+    assert likely_distribution("ir-t1-signed", "learned-prior", few) == "gaussian"
