@@ -5,6 +5,7 @@ import string
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
+from mrspec_prep.reports.compartments_words import compartment_facts
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
 from mrspec_prep.reports.maps_words import maps_facts
 from mrspec_prep.reports.uncertainty import uncertainty_facts
@@ -38,6 +39,7 @@ def methods_facts(series, words):
     facts |= _component_facts(series)
     facts |= _inversion_facts(series)
     facts |= maps_facts(series, words)
+    facts |= compartment_facts(series)
     return {name: value for name, value in facts.items() if value is not None}
 
 

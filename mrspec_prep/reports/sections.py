@@ -7,6 +7,8 @@ import numpy as np
 from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import axis_entry, cluster_color, map_entry
 from mrspec_prep.reports.collect import snr_map
+from mrspec_prep.reports.compartments_section import compartment_blocks
+from mrspec_prep.reports.compartments_words import is_classified, shares_of
 from mrspec_prep.reports.component_section import component_blocks
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
@@ -42,6 +44,7 @@ SHORT = {
     "modelmaps": "Model maps",
     "modeltrust": "Trust",
     "modelprior": "Learned",
+    "compartments": "Compartments",
     "uncertainty": "Uncertainty",
     "residuals": "Residuals",
     "methods": "Methods",
@@ -109,6 +112,7 @@ def series_sections(series, words, pen, crashed):
         "modelmaps": lambda: map_blocks(series, words, pen),
         "modeltrust": lambda: trust_blocks(series, words, pen),
         "modelprior": lambda: prior_blocks(series, words, pen),
+        "compartments": lambda: compartment_blocks(series, words, pen),
         "residuals": lambda: _residuals(series, words, pen),
         "methods": lambda: _methods(series, words),
     }
@@ -153,6 +157,11 @@ def _verdict(series, words, crashed):
         add("residual / noise", f"{np.median(residual):.2f}")
     if series.clusters:
         add("clusters", str(len(series.clusters)))
+    if is_classified(series):
+        shares = shares_of(series)
+        add("one compartment", percent(shares[1]))
+        add("several compartments", percent(shares[2:].sum()))
+        add("undecided", percent(shares[0]))
     if entries:
         yield {"kind": "key_figures", "entries": entries}
 

@@ -96,7 +96,8 @@ def _subtitle(found):
     for series in found:
         spectrum = f", {kernel_in_words(series.kernel, series.grid.names)}" if series.grid else ""
         mapped = "".join(f", {model_title(model)} maps" for model in by_model(series) if model)
-        kinds.append(f"{series.title}{spectrum}{mapped}")
+        counted = ", number of compartments" * (series.n_compartments is not None)
+        kinds.append(f"{series.title}{spectrum}{mapped}{counted}")
     many = f"{count(len(found), 'series', 'series')}: " if len(found) > 1 else ""
     return capital(f"{many}{'; '.join(kinds)}")
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mrspec_prep.bids.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
+from mrspec_prep.reports.compartments_words import classified, remarks_on_compartments
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
 from mrspec_prep.reports.maps_words import fitted, remarks_on_maps
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
@@ -56,8 +57,9 @@ def judge(series, words, crashed=False):
     texts = words["verdict"]
     parts = (_what, _resolution, _noise, _residual, _certificate, _weights, _clustering, _mixing, _gaps)
     remarks = [remark for part in parts for remark in part(series, texts)]
-    remarks = [*(Remark(text) for text in fitted(series, words)), *remarks]
+    remarks = [*(Remark(text) for text in fitted(series, words)), *classified(series, words), *remarks]
     remarks += remarks_on_maps(series, words, noise_method(series))
+    remarks += remarks_on_compartments(series, words)
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
         failed = Remark(texts["failed"].format(steps=capital(join(missing))), PROBLEM, texts["look_errors"])
