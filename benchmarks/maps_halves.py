@@ -8,7 +8,7 @@ from mrspec_prep.physics.models.prepare import shells
 STICK = 2.0  # um2/ms: of the sticks whose mean signal shall be the same in both halves
 N_STICKS = 120
 SHARP = 0.9  # quantile of the other series' steps beyond which a pair of neighbours is an edge
-COLUMNS = ("r", "r tissue", "rms", "median", "to full", "bias", "other", "edge", "edge tissue", "specks")
+COLUMNS = ("r", "r tissue", "rms", "median", "to half", "to full", "bias", "other", "edge", "edge tissue", "specks")
 
 
 def half_split(encodings, volumes, seed):
@@ -97,13 +97,15 @@ def specks(roi, values, far):
     return float(np.mean(np.abs(values - np.nanmedian(windows, axis=(-2, -1))) > far))
 
 
-def measures(halves, full, other, tissue, roi, far):
+def measures(halves, plain, full, other, tissue, roi, far):
     """Numbers of ``COLUMNS`` for one parameter.
 
     Parameters
     ----------
     halves : (2, n_voxels) array
         Maps of both halves.
+    plain : (2, n_voxels) array
+        Least squares of both halves.
     full : (n_voxels,) array
         Least squares of all volumes.
     other : (n_voxels,) array
@@ -127,6 +129,7 @@ def measures(halves, full, other, tissue, roi, far):
         np.corrcoef(first[solid], second[solid])[0, 1],
         np.sqrt(np.mean(apart**2)),
         np.median(apart),
+        np.sqrt(np.mean((halves - plain[::-1]) ** 2)),
         np.sqrt(np.mean(off**2)),
         np.mean([abs(np.median(middle[tissue == t])) for t in range(3)]),
         np.mean([np.corrcoef(half, other)[0, 1] for half in halves]),

@@ -14,11 +14,11 @@ from mrspec_prep.networks import fit_maps
 NETWORKS = ("selfsup", "vae", "gmm-vae")
 ALONE = ("physics/**/*.py", "networks/problem.py", "networks/fitting/*.py")  # code behind every row
 PRIORS, NETS = "networks/priors/*.py", "networks/voxel_nets/*.py"
-RICIAN = {"distribution": "rician"}
+GAUSSIAN, RICIAN = {"distribution": "gaussian"}, {"distribution": "rician"}
 
 
-def rows(published=True):
-    """Label: (method, options of ``fit_maps``) of every row, least squares first."""
+def rows():
+    """Label: (method, options of ``fit_maps``) of every row for simulated magnitudes, least squares first."""
     table = {
         "lsq": ("lsq", {}),
         "lsq, Rician": ("lsq", RICIAN),
@@ -27,14 +27,18 @@ def rows(published=True):
         "learned-prior": ("learned-prior", {}),
     }
     table |= {name: (name, {}) for name in NETWORKS}
-    if published:
-        table |= {f"{name}, published": (name, {"settings": "paper"}) for name in NETWORKS}
-    return table
+    return table | {f"{name}, published": (name, {"settings": "paper"}) for name in NETWORKS}
 
 
-def chosen(wanted, published=True):
+def rows_by_likelihood():
+    """Rows of every method with a Gaussian and with a Rician likelihood."""
+    kinds = {"": GAUSSIAN, ", Rician": RICIAN}
+    methods = ("lsq", "lsq-gmm", "learned-prior", *NETWORKS)
+    return {f"{method}{words}": (method, options) for method in methods for words, options in kinds.items()}
+
+
+def chosen(table, wanted):
     """Rows of the given labels, all of them where none is given."""
-    table = rows(published)
     unknown = set(wanted or ()) - set(table)
     if unknown:
         raise SystemExit(f"no such row: {', '.join(sorted(unknown))}; known: {'; '.join(table)}")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.maps_methods import Store, chosen, run_row
+from benchmarks.maps_methods import Store, chosen, rows, run_row
 from benchmarks.maps_pictures import scatter
 from benchmarks.maps_simulation import PARAMETERS, PROTOCOLS, TISSUE, scores, simulate, stacked
 from benchmarks.maps_tables import BAYES, goal_lines, pairs, seed_lines, setting_table
@@ -79,12 +79,12 @@ class Setting:
         name = f"{self.spread}_snr{self.snr:g}_n{self.n_volumes}_v{self.args.voxels}_seed{seed}_{label}"
         return self.store.get(name, lambda: estimate(self.simulation(seed), row, seed), row)
 
-    def tables(self, rows):
+    def tables(self, table):
         """Run, print every seed and the means; {label: (n_seeds, 3, 2, 4) array}."""
         print(f"\n## {self}: RMSE D/K, correlation D/K, coverage of 68 % D/K, 95 % D/K", flush=True)
         found = {}
         for seed in range(self.args.seeds):
-            for label, row in rows.items():
+            for label, row in table.items():
                 result = self.get(label, row, seed)
                 found.setdefault(label, []).append(result["scores"])
                 print("\n".join(seed_lines(label, seed, result["scores"], result["seconds"])), flush=True)
@@ -93,7 +93,7 @@ class Setting:
         return found
 
 
-def figures_1_and_7(settings, rows, seeds, folder):
+def figures_1_and_7(settings, table, seeds, folder):
     """Write estimate against truth of all seeds together: a row per setting, a column per method."""
     panels = {name: {setting.short(): {} for setting in settings} for name in PARAMETERS}
     for setting in settings:
@@ -101,7 +101,7 @@ def figures_1_and_7(settings, rows, seeds, folder):
         few = np.random.default_rng(0).permutation(sum(len(part.truth) for part in parts))[:POINTS]
         truth = np.concatenate([part.truth for part in parts])[few]
         cluster = np.concatenate([part.cluster for part in parts])[few]
-        for label, row in rows.items():
+        for label, row in table.items():
             mean = np.concatenate([setting.get(label, row, seed)["mean"] for seed in seeds])[few]
             for p, name in enumerate(PARAMETERS):
                 panels[name][setting.short()][label] = truth[:, p], mean[:, p], cluster
@@ -148,7 +148,7 @@ def main():
     args = parser.parse_args()
     if args.quick:
         vars(args).update(QUICK)
-    store, rows = Store(args.out / "fits", args.keep), {BAYES: None} | chosen(args.rows)
+    store, table = Store(args.out / "fits", args.keep), {BAYES: None} | chosen(rows(), args.rows)
     settings = [
         Setting(spread, snr, n, args, store)
         for n in args.volumes
@@ -156,9 +156,9 @@ def main():
         for snr in (args.snr if n == 11 else [max(args.snr)])
     ]
     for setting in settings:
-        setting.tables(rows)
+        setting.tables(table)
     shown = [setting for setting in settings if setting.spread == "paper"] or settings
-    drawn = {label: row for label, row in rows.items() if not args.drawn or label in args.drawn}
+    drawn = {label: row for label, row in table.items() if not args.drawn or label in args.drawn}
     figures_1_and_7(shown, drawn, range(args.seeds), args.out)
     if not args.rows:
         figure_6(Setting("paper", 20, 11, args, store), range(args.seeds), args.out)

@@ -11,6 +11,7 @@ Printed for each series, model, method, parameter and split, then means and rang
 
 - ``r``: correlation of the halves over all voxels; ``r tissue``: over those that the other series calls no fluid;
 - ``rms``, ``median``: root mean square and median absolute difference of the halves;
+- ``to half``: root mean square difference to least squares of the other half, whose noise is independent;
 - ``to full``: root mean square difference to least squares of all volumes (with the method's likelihood);
 - ``bias``: median difference to that fit, absolute, mean over white, grey and fluid voxels told by the other series;
 - ``other``: correlation with least squares of all volumes of the other series, whose noise is independent;
@@ -30,7 +31,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from benchmarks.maps_halves import COLUMNS, angle_between, half_split, measures
-from benchmarks.maps_methods import Store, chosen, run_row
+from benchmarks.maps_methods import GAUSSIAN, RICIAN, Store, chosen, rows_by_likelihood, run_row
 from benchmarks.maps_pictures import half_maps
 from mrspec_prep.bids.images import find_masks, load_mask, load_signals
 from mrspec_prep.bids.layout import open_layout
@@ -50,7 +51,7 @@ SHOWN = {  # parameter: range of the pictures
 SPECK = {"diffusivity": 0.3, "kurtosis": 0.3, "stick_fraction": 0.1, "stick_diffusivity": 0.5, "ball_diffusivity": 0.3}
 FLUID = 1.5  # um2/ms: mean diffusivity above which a voxel counts as fluid
 ORIENTED = 0.25  # stick fraction (other series) above which the halves' directions are compared
-LOWER = ("rms", "median", "to full", "specks")  # columns in which less is better
+LOWER = ("rms", "median", "to half", "to full", "specks")  # columns in which less is better
 NEITHER = ("bias", "edge", "edge tissue")  # columns that are not counted
 LSQ = {False: "lsq", True: "lsq, Rician"}  # by whether the likelihood is Rician
 QUICK = {"splits": 1, "models": ["msdki"], "rows": ["lsq", "lsq-gmm"]}
@@ -113,10 +114,9 @@ class Study:
         self.names, self.tissue = MODELS[model].names, other.tissue()
         self.volumes = volumes_of(MODELS[model], scan.encodings)
         self.splits = [half_split(scan.encodings, self.volumes, seed) for seed in range(args.splits)]
-        self.elsewhere = self.full("lsq", ("lsq", {"distribution": "gaussian"}), other)["values"]
+        self.elsewhere = self.full("lsq", ("lsq", GAUSSIAN), other)["values"]
         self.references = {
-            rician: self.full(label, ("lsq", {"distribution": "rician" if rician else "gaussian"}))["values"]
-            for rician, label in LSQ.items()
+            rician: self.full(label, ("lsq", RICIAN if rician else GAUSSIAN))["values"] for rician, label in LSQ.items()
         }
 
     def full(self, label, row, scan=None):
@@ -133,12 +133,13 @@ class Study:
             fits.append(self.store.get(name, partial(self.scan.fit, row, self.model, seed, volumes), row))
         return np.stack([fit["values"] for fit in fits]), bool(fits[0]["rician"])
 
-    def numbers(self, values, rician):
-        """Numbers of ``COLUMNS`` by parameter."""
+    def numbers(self, values, rician, seed):
+        """Numbers of ``COLUMNS`` by parameter, against least squares of the same likelihood."""
+        plain = self.halves(LSQ[rician], ("lsq", RICIAN if rician else GAUSSIAN), seed)[0]
         for name in SHOWN[self.model]:
             p = self.names.index(name)
             full, other = self.references[rician][:, p], self.elsewhere[:, p]
-            yield name, measures(values[..., p], full, other, self.tissue, self.scan.roi, SPECK[name])
+            yield name, measures(values[..., p], plain[..., p], full, other, self.tissue, self.scan.roi, SPECK[name])
 
     def run(self, table):
         """Fit and print everything; {(label, parameter): (n_splits, n_columns) array} and pictures' maps."""
@@ -147,7 +148,7 @@ class Study:
         for label, row in table.items():
             for seed in range(self.args.splits):
                 values, rician = self.halves(label, row, seed)
-                for name, numbers in self.numbers(values, rician):
+                for name, numbers in self.numbers(values, rician, seed):
                     found.setdefault((label, name), []).append(numbers)
                     print(f"{label:24} {name:18} {seed:5d}  " + "  ".join(f"{x:11.3f}" for x in numbers), flush=True)
                 if seed == 0:
@@ -205,14 +206,13 @@ def main():
     parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     parser.add_argument("--models", nargs="+", choices=SHOWN, default=list(SHOWN))
     parser.add_argument("--rows", nargs="+", help="labels of the table; all by default")
-    parser.add_argument("--published", action="store_true", help="also the networks' published settings")
     parser.add_argument("--sigma", choices=("image", "voxel", "residual"), default="image")
     parser.add_argument("--keep", action="store_true", help="keep results of other versions of the code")
     parser.add_argument("--quick", action="store_true", help="one split, MSDKI, least squares with and without a prior")
     args = parser.parse_args()
     if args.quick:
         vars(args).update(QUICK)
-    table, store, lines = chosen(args.rows, args.published), Store(args.out / "fits", args.keep), []
+    table, store, lines = chosen(rows_by_likelihood(), args.rows), Store(args.out / "fits", args.keep), []
     scans = load_scans(args.data_dir, args.sigma)
     for scan, other in (scans, scans[::-1]):
         for model in args.models if scan.name in args.series else ():

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import maps_methods
 from benchmarks.maps_halves import balance, edge_kept, half_split, specks
-from benchmarks.maps_methods import Store, chosen, code_of
+from benchmarks.maps_methods import Store, chosen, code_of, rows
 from benchmarks.maps_simulation import scores, simulate
 from benchmarks.maps_tables import BAYES, collapsed, goal_lines
 from mrspec_prep.physics import Encodings
@@ -108,7 +108,7 @@ def test_stored_results_are_made_once_and_again_when_the_code_changes(tmp_path, 
 
 
 def test_a_row_depends_on_the_code_it_runs():
-    table = chosen(None)
+    table = rows()
     assert len(code_of(table["lsq, Rician"])) < len(code_of(table["lsq-gmm"])) < len(code_of(table["gmm-vae"]))
     assert code_of(None) == code_of(table["learned-prior"])
     assert code_of(table["gmm-vae, published"]) == code_of(table["selfsup"]) != code_of(table["vae"])
@@ -120,4 +120,4 @@ def test_a_row_depends_on_the_code_it_runs():
 
 def test_an_unknown_row_is_refused():
     with pytest.raises(SystemExit, match="no such row: magic"):
-        chosen(["lsq", "magic"])
+        chosen(rows(), ["lsq", "magic"])
