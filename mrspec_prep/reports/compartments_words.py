@@ -11,6 +11,8 @@ from mrspec_prep.reports.words import capital, join, number, percent, short
 NAMES = ("one", "two", "three", "four")
 MOSTLY = 0.5  # share of undecided voxels from which the verdict warns
 MANY = 0.1  # share of voxels with a reason of its own from which the verdict warns
+ALWAYS_SEVERAL = 0.75  # part right of who always says several, where every number is equally frequent
+LITTLE = 0.05  # gain over that below which the verdict warns
 HARDLY = 0.1  # share of simulated mixtures found below which a number cannot be told
 
 
@@ -121,7 +123,7 @@ def remarks_on_compartments(series, words):
                 decided=percent(found.decided),
             )
             + (" " + capital(texts["blind"].format(names=join(blind))) if blind else ""),
-            GOOD,
+            CAUTION if found.one_or_several - ALWAYS_SEVERAL < LITTLE else GOOD,
             texts["look"],
         )
     for reason, n in about.get("Undecided", {}).items():

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
 from mrspec_prep.networks.compartments.any_protocol import protocol_map
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.weights import read_weights, write_weights
@@ -43,11 +45,11 @@ def trained_weights(protocol, cache=None, seed=0, on_step=None, n_steps=N_STEPS,
     settings = what | {"inversion_efficiency": None if efficiency is None else [round(float(e), 6) for e in efficiency]}
     folder = Path(cache) if cache is not None else user_cache()
     path = folder / f"compartments-{protocol_hash(settings, protocol)}.npz"
-    if path.exists() and path.with_suffix(".toml").exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # of jobs that need the same weights one trains, the others wait
+        if not (path.exists() and path.with_suffix(".toml").exists()):
+            write_weights(path, *train_for(protocol, recipe, n_steps, seed, on_step))
         return *read_weights(path), path
-    arrays, manifest = train_for(protocol, recipe, n_steps, seed, on_step)
-    write_weights(path, arrays, manifest)
-    return *read_weights(path), path
 
 
 def train_for(protocol, recipe, n_steps, seed=0, on_step=None, start=None):
