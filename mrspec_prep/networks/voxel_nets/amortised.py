@@ -17,10 +17,9 @@ import torch
 from mrspec_prep.networks.device import device_of
 from mrspec_prep.networks.fitting.least_squares import least_squares, valid_voxels
 from mrspec_prep.networks.priors.importance import Sampler, summarise
-from mrspec_prep.networks.priors.learned_prior import draw_all, em_step, part_of
+from mrspec_prep.networks.priors.learned_prior import LEAST_WIDTH, PSEUDO_COUNT, draw_all, em_step, part_of
 from mrspec_prep.networks.priors.mixture import Posterior
 from mrspec_prep.networks.priors.mixture_prior import (
-    PSEUDO_COUNT,
     learning_voxels,
     least_covariance,
     random_start,
@@ -81,7 +80,7 @@ class AmortisedSettings:
     learning_rate: float = 3e-3
     prior_rate: float = 2e-2
     clip: float = 5.0
-    n_rounds: int = 2
+    n_rounds: int = 4
     n_em_steps: int = 30
     n_em_draws: int = 64
     n_final_draws: int = 512
@@ -117,7 +116,8 @@ class TissueVAE:
         self.encoder = ResidualEncoder(sampler.errors, problem.noise_std, self.decoder, *shape, self.randomness)
         self.encoder.to(device)
         self.learning = torch.tensor(learning_voxels(problem.n_voxels, settings.n_learning, rng), device=device)
-        least = np.minimum(np.diag(least_covariance(sampler.errors)), self.decoder.scale**2)  # infinite if never seen
+        least = np.diag(least_covariance(sampler.errors, LEAST_WIDTH))  # infinite where never seen
+        least = np.minimum(least, self.decoder.scale**2)
         self.least_variances, self.least = least, self.decoder.tensor(least / self.decoder.scale**2)
 
     def bound(self, voxels):
@@ -266,7 +266,11 @@ def finish_prior(vae, problem, fit, settings, seed):
 
 
 def fit_amortised(problem, method, seed, device, settings, on_step=None):
-    """Maps, posteriors and training history of the autoencoder of this package (``fit_maps``)."""
+    """Maps, posteriors and training history of the autoencoder of this package (``fit_maps``).
+
+    On a graphics card prior and encoder are trained there; draws of the maps are weighed by the processor's threads.
+    ``on_step`` counts steps of the training, then voxels.
+    """
     device = torch.device(device_of(device))
     fit = least_squares(problem)
     sampler = EncoderSampler(problem, fit, settings.n_final_draws, seed)
@@ -274,7 +278,7 @@ def fit_amortised(problem, method, seed, device, settings, on_step=None):
     history = vae.train(on_step)
     history["log_evidence"] = finish_prior(vae, problem, fit, settings, seed)
     sampler.use(vae)
-    found = summarise(sampler, vae.prior.mixture())
+    found = summarise(sampler, vae.prior.mixture(), on_step)
     values, std = found.mean, found.std
     if problem.model.oriented:
         values, std = np.hstack([values, found.direction]), np.hstack([std, found.direction_std])
