@@ -26,6 +26,7 @@ CHOICES = {
     "schedule": ("constant", "one-cycle"),
 }
 CHUNK = 4096  # voxels decoded at once
+LARGEST = 1e6  # signal over the reference while training: a kurtosis that blows up leaves the others their slopes
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class PublishedNetwork:
         """Loss of a batch, and its parts (means over voxels)."""
         signals = self.outputs.signals[voxels]
         numbers, divergences = self.network(signals, self.temperature(progress), self.randomness)
-        predicted = self.outputs.predicted(self.outputs.parameters(numbers))[0]
+        predicted = self.outputs.predicted(self.outputs.parameters(numbers))[0].clamp(-LARGEST, LARGEST)
         if self.settings.likelihood == "mse":
             reconstruction = ((predicted - signals) ** 2).mean()
         else:

@@ -1,5 +1,7 @@
 """One loop for every network: Adam over minibatches of voxels, one-cycle schedule, clipped gradients."""
 
+import math
+
 import torch
 
 
@@ -10,7 +12,7 @@ def descend(loss_of, groups, voxels, *, n_steps, batch_size, one_cycle, clip, ra
     ----------
     loss_of : callable
         ``loss_of(voxels, progress)`` answers the loss of a batch, a tensor, and what is to be watched, a dict
-        of str to tensor; ``progress`` runs from 0 to 1.
+        of str to tensor with ``loss``; ``progress`` runs from 0 to 1.
     groups : list of dict
         Of ``params`` and ``lr``, the largest learning rate.
     voxels : (n,) tensor
@@ -28,6 +30,11 @@ def descend(loss_of, groups, voxels, *, n_steps, batch_size, one_cycle, clip, ra
     -------
     dict of str to list
         Means over each epoch of what was watched, and ``learning_rate`` of the first group at its end.
+
+    Raises
+    ------
+    ValueError
+        The loss is no longer a finite number.
 
     """
     optimiser = torch.optim.Adam(groups)
@@ -52,6 +59,8 @@ def descend(loss_of, groups, voxels, *, n_steps, batch_size, one_cycle, clip, ra
             step += 1
         for name in seen[0]:
             history.setdefault(name, []).append(float(torch.stack([each[name] for each in seen]).mean()))
+        if not math.isfinite(history["loss"][-1]):
+            raise ValueError(f"the training diverged before step {step}: another seed, or a lower learning_rate")
         history.setdefault("learning_rate", []).append(float(optimiser.param_groups[0]["lr"]))
         if on_step is not None:
             on_step(step, n_steps)

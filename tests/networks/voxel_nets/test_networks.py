@@ -11,6 +11,8 @@ from mrspec_prep.networks.risk import risk_of
 from mrspec_prep.networks.voxel_nets.collapse import collapsed_parameters, marked
 from mrspec_prep.networks.voxel_nets.methods import PAPER, chosen_settings
 from mrspec_prep.networks.voxel_nets.published import PublishedNetwork
+from mrspec_prep.networks.voxel_nets.randomness import Randomness
+from mrspec_prep.networks.voxel_nets.training import descend
 from mrspec_prep.physics import Encodings, add_noise
 from mrspec_prep.physics.models import MODELS
 
@@ -169,3 +171,27 @@ def test_risk_is_one_at_the_truth_and_grows_beyond_noise():
     assert abs(np.mean(risk_of(problem, fit, at) ** 2) - 1) < 0.08
     np.testing.assert_allclose(risk_of(problem, fit, fit.values), 0, atol=1e-5)
     assert np.median(risk_of(problem, fit, at * [1.0, 2.0, 1.0])) > 3
+
+
+def test_parameters_where_the_signal_blows_up_leave_finite_slopes():
+    problem, _ = make_problem(simulated(20)[2], TABLE, "msdki", 0.05, "rician")
+    network = PublishedNetwork(problem, "selfsup", chosen_settings("selfsup", None)[0], 0, torch.device("cpu"))
+    last = list(network.network.parameters())[-1]
+    with torch.no_grad():
+        last.fill_(20.0)  # largest D and K: the model's signal rises to 1e28
+    loss, _ = network.loss(torch.arange(20), 0.5)
+    loss.backward()
+    assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.network.parameters())
+
+
+def test_a_diverged_training_is_an_error():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    given = {"n_steps": 3, "batch_size": 2, "one_cycle": False, "clip": 0.0}
+    with pytest.raises(ValueError, match="diverged"):
+        descend(
+            lambda batch, progress: (weight.sum() * torch.inf, {"loss": torch.tensor(torch.nan)}),
+            [{"params": [weight], "lr": 1.0}],
+            torch.arange(4),
+            randomness=Randomness(0, torch.device("cpu")),
+            **given,
+        )
