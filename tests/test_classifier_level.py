@@ -111,6 +111,24 @@ def test_the_bids_validator_finds_no_error(place):
     assert [issue for issue in issues if issue.get("severity") == "error"] == []
 
 
+def test_the_number_of_compartments_steers_alpha_of_spectra_along_one_axis(place):
+    options = ["--set", "nnls.wanted=true", "--set", "kernel.points=[60]"]
+    fixed, steered = (run_beside(place, *options, *more) for more in ([], ["--set", "classifier.steer=alpha"]))
+    assert "AlphaSteering" not in fixed and fixed["Alpha"] == 0.01
+    assert steered["AlphaSteering"]["Met"] and steered["Alpha"] != 0.01
+    assert steered["AlphaSteering"]["Peaks"] <= steered["AlphaSteering"]["Compartments"]
+
+
+def run_beside(place, *words):
+    """Run the echoes of the longest inversion time into another folder; sidecar of the residual map."""
+    other = place / f"t2_{len(words)}"
+    other.mkdir()
+    for name in ("bids", "mask.nii.gz"):
+        (other / name).symlink_to(place / name)
+    assert run(other, "--workflow", "t2_classify", *words) == 0
+    return json.loads((other / "out/sub-01/anat/sub-01_model-t2_param-residual_desc-nnls_dwimap.json").read_text())
+
+
 def test_dry_run_says_weights_accuracy_and_outputs(place, capsys):
     assert run(place, "--workflow", "t1-t2_classify", "--set", "classifier.pooling=neighbours", "--dry-run") == 0
     told = capsys.readouterr().out
@@ -127,6 +145,8 @@ def test_dry_run_says_weights_accuracy_and_outputs(place, capsys):
         (["--set", "classifier.abstain_below=2"], "abstain_below must be <= 1"),
         (["--set", "classifier.wanted=false"], "classifier.wanted is false: set one of them"),
         (["--set", "noise.distribution=nc-chi", "--set", "noise.n_coils=4"], "set classifier.distribution"),
+        (["--set", "classifier.steer=alpha", "--set", "nnls.wanted=true"], "along one axis only.*alpha_rule=brd"),
+        (["--set", "classifier.steer=alpha"], "set nnls.wanted = true"),
         (["--set", "classifier.noise_level=signal", "--set", "classifier.pooling=neighbours"], "needs to know sigma"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Number of compartments of every voxel as nodes: the classification with what to expect of it, and what is saved."""
+"""Number of compartments of every voxel as nodes: classification, what is saved of it, what it decides of spectra."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,11 @@ from nipype.interfaces.base import TraitedSpec
 from mrspec_prep.bids.derivative_dataset import NCOMP, name_labels
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.interfaces.base import (
+    ComputeInputSpec,
     File,
     SeriesInputSpec,
     SimpleInterface,
+    kernel_of,
     read_series,
     save_arrays,
     traits,
@@ -26,6 +28,7 @@ from mrspec_prep.networks.compartments.expected import FALSE_ALARMS
 from mrspec_prep.networks.compartments.own_training import N_STEPS
 from mrspec_prep.networks.compartments.scan import SCAN_REASONS, classify_scan
 from mrspec_prep.options import ClassifierOptions
+from mrspec_prep.spectra.regions.steered_alpha import steer_alpha
 
 DIGITS = 4  # of shares and probabilities in sidecars
 LABELS = ("one", "two", "three", "four")
@@ -181,6 +184,40 @@ def _plain(value):
 
 def _rounded(values):
     return [_plain(value) for value in values]
+
+
+class _SteerAlphaInputSpec(ComputeInputSpec):
+    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings) that spectra are fitted to")
+    found = File(exists=True, mandatory=True, desc="arrays of ``FitClassifier`` (npz)")
+
+
+class _SteerAlphaOutputSpec(TraitedSpec):
+    alpha = traits.Float(desc="Tikhonov weight")
+    notes = File(exists=True, desc="how it was found, for sidecars (JSON)")
+
+
+class SteerAlpha(SimpleInterface):
+    """One weight for voxelwise spectra, at which they have as many peaks as compartments were found."""
+
+    input_spec = _SteerAlphaInputSpec
+    output_spec = _SteerAlphaOutputSpec
+
+    def _run_interface(self, runtime):
+        series = read_series(self.inputs.series)
+        grid, kernel = kernel_of(series, self.inputs.kernel)
+        number = np.load(self.inputs.found)["n_compartments"]
+        try:
+            with within_threads(self.inputs.num_threads):
+                found = steer_alpha(np.load(self.inputs.signals), kernel, grid, number)
+        except ValueError as error:
+            remedy = "--set classifier.steer=none, or nnls.alpha_rule=brd"
+            raise InputError(str(error), file=series.images[0], remedy=remedy) from error
+        self._results["alpha"] = found.alpha
+        path = Path(runtime.cwd) / "steering.json"
+        about = {"Peaks": _plain(found.n_peaks), "Compartments": _plain(found.n_compartments)}
+        path.write_text(json.dumps(about | {"Voxels": found.n_voxels, "Met": found.met}))
+        self._results["notes"] = str(path)
+        return runtime
 
 
 class _SaveClassifierInputSpec(SaveInputSpec):

@@ -187,6 +187,7 @@ def _limits(reading):
 class _NNLSInputSpec(SaveInputSpec):
     spectra = File(exists=True, mandatory=True, desc="dual coefficients, basis, certificate (npz)")
     maps = File(exists=True, mandatory=True, desc="region fractions and mean parameters (npz)")
+    steering = File(exists=True, desc="how the number of compartments chose the weight (JSON)")
 
 
 class SaveNNLS(SaveDerivatives):
@@ -199,6 +200,8 @@ class SaveNNLS(SaveDerivatives):
         kernel = self.inputs.kernel["name"]
         arrays = dict(np.load(self.inputs.spectra))
         fit = {"Kernel": kernel, **_alpha_facts(arrays, self.inputs.settings), **noise_law(self.inputs.settings)}
+        if self.inputs.steering:
+            fit["AlphaSteering"] = json.loads(Path(self.inputs.steering).read_text())
         if self.inputs.settings["nnls"]["spatial"] > 0:
             fit["SpatialWeight"] = self.inputs.settings["nnls"]["spatial"]
         grid = grid_of(self.series, self.inputs.kernel)

@@ -7,6 +7,7 @@ from mrspec_prep.options.checks import OptionsError, check_choice, check_number,
 POOLINGS = ("off", "neighbours")
 CLASSIFIER_DISTRIBUTIONS = ("auto", "gaussian", "rician")
 NOISE_LEVELS = ("given", "signal")
+STEERED = ("none", "alpha")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class ClassifierOptions:
     #: noise of the signals that are classified: ``gaussian``, ``rician``, or ``auto``: as ``noise.distribution`` where
     #: that says so; else Rician where sigma is given and no signal is negative
     distribution: str = "auto"
+    #: what the numbers of compartments decide about spectra: ``none``, or ``alpha`` (one weight for the image, at which
+    #: voxelwise spectra along one axis have as many peaks as compartments were found, on average)
+    steer: str = "none"
 
     def __post_init__(self):
         for key in ("wanted", "train"):
@@ -40,6 +44,9 @@ class ClassifierOptions:
         check_number("classifier", "time_scale", self.time_scale, 0, low_open=True)
         check_choice("classifier", "noise_level", self.noise_level, NOISE_LEVELS)
         check_choice("classifier", "distribution", self.distribution, CLASSIFIER_DISTRIBUTIONS)
+        check_choice("classifier", "steer", self.steer, STEERED)
+        if self.steer != "none" and not self.wanted:
+            raise OptionsError(f"classifier.steer = {self.steer} needs classifier.wanted = true")
         for key, needs in (("pooling", self.pooling != "off"), ("distribution", self.distribution == "rician")):
             if needs and self.noise_level == "signal":
                 raise OptionsError(

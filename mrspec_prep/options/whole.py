@@ -79,6 +79,14 @@ class Options:
             raise OptionsError(
                 "parameter maps know gaussian and rician noise, and noise.distribution is nc-chi: set maps.distribution"
             )
+        if self.classifier.steer == "alpha":
+            if not self.nnls.wanted:
+                raise OptionsError("classifier.steer = alpha is of voxelwise spectra: set nnls.wanted = true")
+            if self.nnls.alpha_rule != "fixed" or self.nnls.spatial > 0:
+                raise OptionsError(
+                    "classifier.steer = alpha chooses the weight itself, for voxels on their own: set "
+                    "nnls.alpha_rule = fixed and nnls.spatial = 0"
+                )
         if self.classifier.wanted and self.noise.distribution == "nc-chi" and self.classifier.distribution == "auto":
             raise OptionsError(
                 "the classifier knows gaussian and rician noise, and noise.distribution is nc-chi: set "

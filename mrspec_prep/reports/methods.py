@@ -195,6 +195,9 @@ def _inversion_facts(series):
 
 def _alpha_facts(about):
     """How the regularisation weight was chosen, where a rule did."""
+    if steering := about.get("AlphaSteering"):
+        return {"steered_compartments": f"{steering['Compartments']:.2f}", "steered_met": steering["Met"],
+                "steered_unmet": not steering["Met"]}  # fmt: skip
     rule, unmet, n_voxels = about.get("AlphaRule"), about.get("AlphaUnmet"), about.get("NVoxels")
     if rule is None:
         return {}

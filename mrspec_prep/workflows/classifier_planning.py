@@ -25,7 +25,8 @@ def with_classifier(options, series):
     Raises
     ------
     InputError
-        Nothing varies, or no weights cover the protocol and no training is asked for.
+        Nothing varies, spectra of several axes are to be steered, or no weights cover the protocol and no training
+        is asked for.
 
     """
     if not options.classifier.wanted:
@@ -45,6 +46,14 @@ def with_classifier(options, series):
         raise InputError(
             str(error), file=series.images[0], value=levels_in_words(series.encodings), remedy="select other images"
         ) from error
+    if options.classifier.steer == "alpha" and len(series.encodings.varying()) > 1:
+        raise InputError(
+            "the number of compartments steers the weight of spectra along one axis only: in planes regularised "
+            "spectra break into more peaks than there are compartments at any weight",
+            file=series.images[0],
+            value=levels_in_words(series.encodings),
+            remedy="--set classifier.steer=none, with nnls.alpha_rule=brd for a weight from the noise",
+        )
     noise, distribution = options.noise.distribution, options.classifier.distribution
     if distribution == "auto" and noise in ("gaussian", "rician"):
         distribution = noise

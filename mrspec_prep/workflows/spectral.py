@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.interfaces.compartments import FitClassifier, SaveClassifier
+from mrspec_prep.interfaces.compartments import FitClassifier, SaveClassifier, SteerAlpha
 from mrspec_prep.interfaces.compressed import SaveCompressed
 from mrspec_prep.interfaces.derivatives import SaveAcquisition, SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.efficiency import EstimateEfficiency
@@ -214,6 +214,12 @@ def _add_classifier(graph):
     graph.connect("noise", "classifier", noise="noise", noise_notes="notes")
     graph.save("save_classifier", SaveClassifier)
     graph.connect("classifier", "save_classifier", found="found", notes="notes")
+    if options.steer == "alpha":
+        graph.fit_kernel("steer_alpha", SteerAlpha)
+        graph.connect(graph.real[0], "steer_alpha", signals=graph.real[1])
+        graph.connect("classifier", "steer_alpha", found="found")
+        graph.connect("steer_alpha", "nnls", alpha="alpha")
+        graph.connect("steer_alpha", "save_nnls", steering="notes")
 
 
 def _add_efficiency(graph):
