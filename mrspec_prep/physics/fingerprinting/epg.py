@@ -11,16 +11,16 @@ BLOCK = 64  # tissues of one task
 def simulate_fisp(schedule, t1, t2, b1=1.0):
     """Signal of tissues in every frame, per unit of M0.
 
-    Configuration states F+_k, F-_k, Z_k (Hennig 1991; Weigel 2015, doi:10.1002/jmri.24619). Per frame, all excitations
-    about one axis, so that all states are real (c, s: cosine and sine of half the flip angle; S = sin of the flip angle)::
+    Configuration states F+_k, F-_k, Z_k (Hennig 1991; Weigel 2015, doi:10.1002/jmri.24619). Excitations are about
+    one axis, so that all states are real. Per frame, with c, s cosine and sine of half the flip angle a, and S = sin a::
 
-        F+ <- c2 F+ - s2 F- + S Z;   F- <- -s2 F+ + c2 F- + S Z;   Z <- -S (F+ + F-) / 2 + cos Z
+        F+ <- c2 F+ - s2 F- + S Z;   F- <- -s2 F+ + c2 F- + S Z;   Z <- -S (F+ + F-) / 2 + cos(a) Z
         signal = F+_0 exp(-TE/T2)
         F <- F exp(-TR/T2);   Z_k <- Z_k exp(-TR/T1), Z_0 <- Z_0 + 1 - exp(-TR/T1)
         F+_k <- F+_(k-1), F-_k <- F-_(k+1), F+_0 <- F-_0
 
-    An inversion leaves -e Z, spoils F and relaxes for TI. The magnetisation is 1 before the first frame. States are dropped
-    only where they can no longer reach the signal, or by no more than 1e-9.
+    An inversion leaves -e Z, spoils F and relaxes for TI. The magnetisation is 1 before the first frame. States
+    are dropped only where they can no longer reach the signal, or by no more than 1e-9.
 
     Parameters
     ----------

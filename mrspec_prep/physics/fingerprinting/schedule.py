@@ -9,7 +9,7 @@ LARGEST_FLIP = 180.0  # degrees
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """One excitation per frame, all of the same phase; the gradients of a TR dephase every voxel by whole cycles (FISP).
+    """One excitation per frame, all of one phase; the gradients of a TR dephase every voxel by whole cycles (FISP).
 
     Parameters
     ----------
@@ -73,9 +73,8 @@ class Schedule:
             inversions[0] = given
         else:
             inversions[:] = given
-        _refuse(
-            "inversion_time must be >= 0 [ms] or NaN", inversions, (inversions < 0) | np.isinf(inversions), "NaN: none"
-        )
+        wrong = (inversions < 0) | np.isinf(inversions)
+        _refuse("inversion_time must be >= 0 [ms] or NaN", inversions, wrong, "NaN where there is no inversion")
         return inversions
 
     def _check(self):

@@ -55,7 +55,7 @@ def test_dropped_states_matter_less_than_the_tolerance():
 
 
 def test_steady_state_of_constant_flip_and_tr():
-    """Balanced SSFP's closed form (1 - E1) sin a (1 - E2 cos theta) / (C cos theta + D), averaged over theta exactly."""
+    """Balanced SSFP, (1 - E1) sin a (1 - E2 cos theta) / (C cos theta + D), averaged over theta exactly."""
     t1, t2, tr, degrees = 800.0, 90.0, 12.0, 35.0
     e1, e2, a = np.exp(-tr / t1), np.exp(-tr / t2), np.deg2rad(degrees)
     c, d = e2 * (e1 - 1) * (1 + np.cos(a)), (1 - e1 * np.cos(a)) - (e1 - np.cos(a)) * e2**2
