@@ -74,7 +74,9 @@ def test_thread_count_leaves_every_bit_alone():
 def test_spectra_regenerate_from_the_dual_and_blocks_join(placenta):
     result = fit_nnls(placenta.signals, placenta.kernel)
     np.testing.assert_allclose(np.maximum(result.dual @ result.basis, 0) / result.alpha, result.spectra, atol=1e-12)
-    np.testing.assert_array_equal(np.vstack([part for _, part in result.blocks(7)]), result.spectra)
+    # a library of matrix products sums blocks of another size in another order: the last digits are its own
+    joined = np.vstack([part for _, part in result.blocks(7)])
+    np.testing.assert_allclose(joined, result.spectra, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(result.predict(placenta.kernel), result.spectra @ placenta.kernel.T, atol=1e-12)
 
 
