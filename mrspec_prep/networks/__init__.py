@@ -1,7 +1,17 @@
 """Parameter maps and numbers of compartments: least squares, learned priors, networks. Arrays in, arrays out."""
 
 from mrspec_prep.networks.compartments.classifier import CompartmentClassifier, NotCoveredError
+from mrspec_prep.networks.fingerprinting.fingerprint import fit_fingerprint
+from mrspec_prep.networks.fingerprinting.result import FingerprintResult
 from mrspec_prep.networks.maps import METHODS, fit_maps
 from mrspec_prep.networks.result import MapsResult
 
-__all__ = ["METHODS", "CompartmentClassifier", "MapsResult", "NotCoveredError", "fit_maps"]
+__all__ = [
+    "METHODS",
+    "CompartmentClassifier",
+    "FingerprintResult",
+    "MapsResult",
+    "NotCoveredError",
+    "fit_fingerprint",
+    "fit_maps",
+]

@@ -12,7 +12,7 @@ def simulate_fisp(schedule, t1, t2, b1=1.0):
     """Signal of tissues in every frame, per unit of M0.
 
     Configuration states F+_k, F-_k, Z_k (Hennig 1991; Weigel 2015, doi:10.1002/jmri.24619). Excitations are about
-    one axis, so that all states are real. Per frame, with c, s cosine and sine of half the flip angle a, and S = sin a::
+    one axis, so all states are real. Per frame, with c, s cosine and sine of half the flip angle a, and S = sin a::
 
         F+ <- c2 F+ - s2 F- + S Z;   F- <- -s2 F+ + c2 F- + S Z;   Z <- -S (F+ + F-) / 2 + cos(a) Z
         signal = F+_0 exp(-TE/T2)
