@@ -8,7 +8,9 @@ from mrspec_prep.physics.models.prepare import shells
 STICK = 2.0  # um2/ms: of the sticks whose mean signal shall be the same in both halves
 N_STICKS = 120
 SHARP = 0.9  # quantile of the other series' steps beyond which a pair of neighbours is an edge
-COLUMNS = ("r", "r tissue", "rms", "median", "to half", "to full", "bias", "other", "edge", "edge tissue", "specks")
+COLUMNS = (
+    "r", "r tissue", "rms", "median", "to half", "to full", "bias", "own bias", "other", "edge", "edge tissue", "specks"
+)  # fmt: skip
 
 
 def half_split(encodings, volumes, seed):
@@ -97,7 +99,7 @@ def specks(roi, values, far):
     return float(np.mean(np.abs(values - np.nanmedian(windows, axis=(-2, -1))) > far))
 
 
-def measures(halves, plain, full, other, tissue, roi, far):
+def measures(halves, plain, own, full, other, tissue, roi, far):
     """Numbers of ``COLUMNS`` for one parameter.
 
     Parameters
@@ -106,6 +108,8 @@ def measures(halves, plain, full, other, tissue, roi, far):
         Maps of both halves.
     plain : (2, n_voxels) array
         Least squares of both halves.
+    own : (n_voxels,) array
+        The same method of all volumes.
     full : (n_voxels,) array
         Least squares of all volumes.
     other : (n_voxels,) array
@@ -123,7 +127,7 @@ def measures(halves, plain, full, other, tissue, roi, far):
     """
     first, second = halves
     solid, apart, off = tissue < 2, np.abs(first - second), halves - full
-    middle = halves.mean(axis=0) - full
+    middle = halves.mean(axis=0)
     return (
         np.corrcoef(first, second)[0, 1],
         np.corrcoef(first[solid], second[solid])[0, 1],
@@ -131,7 +135,7 @@ def measures(halves, plain, full, other, tissue, roi, far):
         np.median(apart),
         np.sqrt(np.mean((halves - plain[::-1]) ** 2)),
         np.sqrt(np.mean(off**2)),
-        np.mean([abs(np.median(middle[tissue == t])) for t in range(3)]),
+        *(np.mean([abs(np.median((middle - fit)[tissue == t])) for t in range(3)]) for fit in (full, own)),
         np.mean([np.corrcoef(half, other)[0, 1] for half in halves]),
         np.mean([edge_kept(roi, half, full, other) for half in halves]),
         np.mean([edge_kept(roi, half, full, other, solid) for half in halves]),

@@ -14,6 +14,7 @@ Printed for each series, model, method, parameter and split, then means and rang
 - ``to half``: root mean square difference to least squares of the other half, whose noise is independent;
 - ``to full``: root mean square difference to least squares of all volumes (with the method's likelihood);
 - ``bias``: median difference to that fit, absolute, mean over white, grey and fluid voxels told by the other series;
+  ``own bias``: the same to the maps of all volumes by the method itself;
 - ``other``: correlation with least squares of all volumes of the other series, whose noise is independent;
 - ``edge``: steps between neighbours across edges, over those of least squares of all volumes; edges are the steepest
   tenth of the other series' steps, each with that one's sign. 1 is an edge kept; ``edge tissue``: without fluid;
@@ -51,8 +52,8 @@ SHOWN = {  # parameter: range of the pictures
 SPECK = {"diffusivity": 0.3, "kurtosis": 0.3, "stick_fraction": 0.1, "stick_diffusivity": 0.5, "ball_diffusivity": 0.3}
 FLUID = 1.5  # um2/ms: mean diffusivity above which a voxel counts as fluid
 ORIENTED = 0.25  # stick fraction (other series) above which the halves' directions are compared
-LOWER = ("rms", "median", "to half", "to full", "specks")  # columns in which less is better
-NEITHER = ("bias", "edge", "edge tissue")  # columns that are not counted
+LOWER = ("rms", "median", "to half", "to full", "bias", "own bias", "specks")  # columns in which less is better
+NEITHER = ("edge", "edge tissue")  # columns that are not counted
 LSQ = {False: "lsq", True: "lsq, Rician"}  # by whether the likelihood is Rician
 QUICK = {"splits": 1, "models": ["msdki"], "rows": ["lsq", "lsq-gmm"]}
 
@@ -133,26 +134,28 @@ class Study:
             fits.append(self.store.get(name, partial(self.scan.fit, row, self.model, seed, volumes), row))
         return np.stack([fit["values"] for fit in fits]), bool(fits[0]["rician"])
 
-    def numbers(self, values, rician, seed):
-        """Numbers of ``COLUMNS`` by parameter, against least squares of the same likelihood."""
+    def numbers(self, values, own, rician, seed):
+        """Numbers of ``COLUMNS`` by parameter, against least squares of the same likelihood; ``own``: all volumes."""
         plain = self.halves(LSQ[rician], ("lsq", RICIAN if rician else GAUSSIAN), seed)[0]
         for name in SHOWN[self.model]:
             p = self.names.index(name)
             full, other = self.references[rician][:, p], self.elsewhere[:, p]
-            yield name, measures(values[..., p], plain[..., p], full, other, self.tissue, self.scan.roi, SPECK[name])
+            given = values[..., p], plain[..., p], own[:, p], full, other
+            yield name, measures(*given, self.tissue, self.scan.roi, SPECK[name])
 
     def run(self, table):
         """Fit and print everything; {(label, parameter): (n_splits, n_columns) array} and pictures' maps."""
         found, pictures = {}, {}
         print(f"{'method':24} {'parameter':18} split  " + "  ".join(f"{name:>11}" for name in COLUMNS))
         for label, row in table.items():
+            own = self.full(label, row)["values"]
             for seed in range(self.args.splits):
                 values, rician = self.halves(label, row, seed)
-                for name, numbers in self.numbers(values, rician, seed):
+                for name, numbers in self.numbers(values, own, rician, seed):
                     found.setdefault((label, name), []).append(numbers)
                     print(f"{label:24} {name:18} {seed:5d}  " + "  ".join(f"{x:11.3f}" for x in numbers), flush=True)
                 if seed == 0:
-                    pictures[label] = np.concatenate([self.full(label, row)["values"][None], values])
+                    pictures[label] = np.concatenate([own[None], values])
                 if "direction_x" in self.names:
                     self._direction(label, seed, values)
         return {key: np.array(rows) for key, rows in found.items()}, pictures

@@ -47,6 +47,15 @@ class Problem:
         return {name: np.ascontiguousarray(values[:, p]) for p, name in enumerate(self.model.names)}
 
 
+class PositiveSettings:
+    """Base of settings that are all numbers above 0; ValueError names one that is not."""
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} must be > 0, got {value}")
+
+
 def settings_of(kind, given):
     """Settings of a method from None, a dict or an instance.
 

@@ -20,7 +20,7 @@ from mrspec_prep.networks.priors.mixture_prior import (
     random_start,
 )
 from mrspec_prep.networks.priors.quantiles import named_quantiles
-from mrspec_prep.networks.problem import Problem, settings_of
+from mrspec_prep.networks.problem import PositiveSettings, Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
 
 BLOCK = 64  # voxels in a block of sums
@@ -31,7 +31,7 @@ START_ROUNDS = 3  # of draws and EM steps per start
 
 
 @dataclass(frozen=True)
-class LearnedPriorSettings:
+class LearnedPriorSettings(PositiveSettings):
     """Settings of the learned prior.
 
     Attributes
@@ -64,11 +64,6 @@ class LearnedPriorSettings:
     max_steps: int = 30
     tolerance: float = 1e-5
     n_final_draws: int = 512
-
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} must be > 0, got {value}")
 
 
 def part_of(problem, fit, rows):
@@ -112,6 +107,26 @@ def em_step(draws, log_ratio, mixture, least):
     evidence, counts, firsts, seconds = (sum(part) for part in zip(*parts, strict=True))
     penalty = log_penalty(mixture, least, PSEUDO_COUNT)
     return maximised(counts, firsts, mirror(seconds), least, PSEUDO_COUNT), evidence + penalty
+
+
+def em_round(draws, log_ratio, mixture, least, max_steps, tolerance):
+    """Steps over fixed draws until one gains less than ``tolerance`` per voxel [nats].
+
+    Returns
+    -------
+    mixture : Mixture
+    trace : list of float
+        Log evidence per voxel before each step.
+
+    """
+    trace = []
+    for _ in range(max_steps):
+        better, evidence = em_step(draws, log_ratio, mixture, least)
+        trace.append(evidence / len(draws))
+        if len(trace) > 1 and trace[-1] - trace[-2] < tolerance:
+            break
+        mixture = better
+    return mixture, trace
 
 
 def learn_prior(problem, fit, settings, seed=0, on_step=None):
@@ -161,15 +176,26 @@ def _sampler(problem, fit, n_voxels, n_draws, rng):
 
 
 def _round(sampler, mixture, settings):
-    """EM over draws from the posteriors under a mixture: a better one, log evidence per voxel before each step."""
-    (draws, log_ratio), least, trace = draw_all(sampler, mixture), least_covariance(sampler.errors, LEAST_WIDTH), []
-    for _ in range(settings.max_steps):
-        better, evidence = em_step(draws, log_ratio, mixture, least)
-        trace.append(evidence / len(draws))
-        if len(trace) > 1 and trace[-1] - trace[-2] < settings.tolerance:
-            break
-        mixture = better
-    return mixture, trace
+    """``em_round`` over draws from the posteriors under a mixture."""
+    least = least_covariance(sampler.errors, LEAST_WIDTH)
+    return em_round(*draw_all(sampler, mixture), mixture, least, settings.max_steps, settings.tolerance)
+
+
+def named_posterior(problem, fit, found):
+    """Fields of ``MapsResult`` that weighted draws give (``summarise``), by name."""
+    values, std = found.mean, found.std
+    if problem.model.oriented:
+        values, std = np.hstack([values, found.direction]), np.hstack([std, found.direction_std])
+    return {
+        "maps": problem.named(values),
+        "std": problem.named(std),
+        "converged": fit.converged,
+        "valid": valid_voxels(problem, values),
+        "noise_std": problem.noise_std,
+        "intervals": named_quantiles(problem.model.names, found.quantiles),
+        "cones": found.cones,
+        "cluster_probs": found.cluster_probs,
+    }
 
 
 def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None):
@@ -178,19 +204,4 @@ def fit_learned_prior(problem, seed=0, device="cpu", settings=None, on_step=None
     fit = least_squares(problem)
     mixture, history = learn_prior(problem, fit, settings, seed, on_step)
     found = summarise(Sampler(problem, fit, settings.n_final_draws, seed), mixture, on_step)
-    values, std = found.mean, found.std
-    if problem.model.oriented:
-        values, std = np.hstack([values, found.direction]), np.hstack([std, found.direction_std])
-    return MapsResult(
-        problem.named(values),
-        problem.named(std),
-        fit.converged,
-        valid_voxels(problem, values),
-        problem.noise_std,
-        intervals=named_quantiles(problem.model.names, found.quantiles),
-        cones=found.cones,
-        cluster_probs=found.cluster_probs,
-        history=history,
-        seed=seed,
-        settings=dict(vars(settings)),
-    )
+    return MapsResult(**named_posterior(problem, fit, found), history=history, seed=seed, settings=dict(vars(settings)))

@@ -15,16 +15,23 @@ import numpy as np
 import torch
 
 from mrspec_prep.networks.device import device_of
-from mrspec_prep.networks.fitting.least_squares import least_squares, valid_voxels
+from mrspec_prep.networks.fitting.least_squares import least_squares
 from mrspec_prep.networks.priors.importance import Sampler, summarise
-from mrspec_prep.networks.priors.learned_prior import LEAST_WIDTH, PSEUDO_COUNT, draw_all, em_step, part_of
+from mrspec_prep.networks.priors.learned_prior import (
+    LEAST_WIDTH,
+    PSEUDO_COUNT,
+    draw_all,
+    em_round,
+    named_posterior,
+    part_of,
+)
 from mrspec_prep.networks.priors.mixture import Posterior
 from mrspec_prep.networks.priors.mixture_prior import (
     learning_voxels,
     least_covariance,
     random_start,
 )
-from mrspec_prep.networks.priors.quantiles import named_quantiles
+from mrspec_prep.networks.problem import PositiveSettings
 from mrspec_prep.networks.result import MapsResult
 from mrspec_prep.networks.risk import risk_of
 from mrspec_prep.networks.voxel_nets.collapse import collapsed_parameters, marked
@@ -44,7 +51,7 @@ WORST = 1e6  # cost of signals beyond all numbers [nats]
 
 
 @dataclass(frozen=True)
-class AmortisedSettings:
+class AmortisedSettings(PositiveSettings):
     """Settings of the variational autoencoders of this package.
 
     Attributes
@@ -84,11 +91,6 @@ class AmortisedSettings:
     n_em_steps: int = 30
     n_em_draws: int = 64
     n_final_draws: int = 512
-
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} must be > 0, got {value}")
 
 
 class TissueVAE:
@@ -254,13 +256,9 @@ def finish_prior(vae, problem, fit, settings, seed):
     mixture, least = vae.prior.mixture(), np.diag(vae.least_variances)
     for _ in range(settings.n_rounds):
         sampler.use(vae, voxels)
-        draws, log_ratio = draw_all(sampler, mixture)
-        for step in range(settings.n_em_steps):
-            better, evidence = em_step(draws, log_ratio, mixture, least)
-            trace.append(evidence / len(draws))
-            if step and trace[-1] - trace[-2] < TOLERANCE:
-                break
-            mixture = better
+        draws = draw_all(sampler, mixture)
+        mixture, steps = em_round(*draws, mixture, least, settings.n_em_steps, TOLERANCE)
+        trace += steps
         vae.prior.become(mixture)
     return trace
 
@@ -279,23 +277,15 @@ def fit_amortised(problem, method, seed, device, settings, on_step=None):
     history["log_evidence"] = finish_prior(vae, problem, fit, settings, seed)
     sampler.use(vae)
     found = summarise(sampler, vae.prior.mixture(), on_step)
-    values, std = found.mean, found.std
-    if problem.model.oriented:
-        values, std = np.hstack([values, found.direction]), np.hstack([std, found.direction_std])
+    fields = named_posterior(problem, fit, found)
     probs, means = sampler.encoded[:2]
     latent = (np.einsum("nk,nkd->nd", probs, means) - vae.decoder.location) / vae.decoder.scale
+    values = np.stack([fields["maps"][name] for name in problem.model.names], axis=1)
     collapsed = collapsed_parameters(problem, fit, values)
     history["effective_draws"] = [float(np.median(found.effective))]
     return MapsResult(
-        problem.named(values),
-        problem.named(std),
-        fit.converged,
-        valid_voxels(problem, values),
-        problem.noise_std,
-        intervals=named_quantiles(problem.model.names, found.quantiles),
-        cones=found.cones,
+        **fields,
         latent=latent,
-        cluster_probs=found.cluster_probs,
         risk=risk_of(problem, fit, values),
         history=marked(history, collapsed, method),
         device=device.type,

@@ -60,7 +60,7 @@ ADC_T2 = Model(
     (DIFFUSIVITY, T2),
     ("bvalue", "echo_time"),
     diffusion_spin_echo,
-    "Wang et al. 2014, Radiology 271:143",
+    "Stejskal and Tanner 1965, J Chem Phys 42:288; Carr and Purcell 1954, Phys Rev 94:630",
 )
 ADC_T2STAR = Model(
     "adc-t2star",
