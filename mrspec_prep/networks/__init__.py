@@ -5,6 +5,8 @@ from mrspec_prep.networks.fingerprinting.fingerprint import fit_fingerprint
 from mrspec_prep.networks.fingerprinting.result import FingerprintResult
 from mrspec_prep.networks.maps import METHODS, fit_maps
 from mrspec_prep.networks.result import MapsResult
+from mrspec_prep.networks.scan_cnn.fit import fit_scan_cnn
+from mrspec_prep.networks.scan_cnn.scan import ScanMaps
 
 __all__ = [
     "METHODS",
@@ -12,6 +14,8 @@ __all__ = [
     "FingerprintResult",
     "MapsResult",
     "NotCoveredError",
+    "ScanMaps",
     "fit_fingerprint",
     "fit_maps",
+    "fit_scan_cnn",
 ]
