@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from mrspec_prep.bids.errors import InputError
 from mrspec_prep.networks import CompartmentClassifier, NotCoveredError
-from mrspec_prep.workflows.maps_planning import levels_in_words
+from mrspec_prep.workflows.maps_planning import distribution_of, refusal
 
 TRAIN = "--set classifier.train=true (a few minutes, once per protocol), or select other images"
 
@@ -36,27 +35,17 @@ def with_classifier(options, series):
             planned_classifier(series, options.classifier)
     except NotCoveredError as error:
         reason = str(error).partition(". Train for it")[0]
-        raise InputError(
-            f"numbers of compartments: {reason}",
-            file=series.images[0],
-            value=levels_in_words(series.encodings),
-            remedy=TRAIN,
-        ) from error
+        raise refusal(f"numbers of compartments: {reason}", series, TRAIN) from error
     except ValueError as error:
-        raise InputError(
-            str(error), file=series.images[0], value=levels_in_words(series.encodings), remedy="select other images"
-        ) from error
+        raise refusal(error, series, "select other images") from error
     if options.classifier.steer == "alpha" and len(series.encodings.varying()) > 1:
-        raise InputError(
+        raise refusal(
             "the number of compartments steers the weight of spectra along one axis only: in planes regularised "
             "spectra break into more peaks than there are compartments at any weight",
-            file=series.images[0],
-            value=levels_in_words(series.encodings),
-            remedy="--set classifier.steer=none, with nnls.alpha_rule=brd for a weight from the noise",
+            series,
+            "--set classifier.steer=none, with nnls.alpha_rule=brd for a weight from the noise",
         )
-    noise, distribution = options.noise.distribution, options.classifier.distribution
-    if distribution == "auto" and noise in ("gaussian", "rician"):
-        distribution = noise
+    distribution = distribution_of(options.classifier, options.noise)
     return replace(options, classifier=replace(options.classifier, distribution=distribution))
 
 

@@ -81,16 +81,9 @@ def with_maps(options, series):
     try:
         used_encodings(name, series.encodings)
     except ValueError as error:
-        raise InputError(
-            str(error),
-            file=series.images[0],
-            value=levels_in_words(series.encodings),
-            remedy=_instead_of(name, series.encodings),
-        ) from error
+        raise refusal(error, series, _instead_of(name, series.encodings)) from error
     _check_identifiable(name, series)
-    noise, distribution = options.noise.distribution, options.maps.distribution
-    if distribution == "auto" and noise in ("gaussian", "rician"):
-        distribution = noise
+    noise, distribution = options.noise.distribution, distribution_of(options.maps, options.noise)
     if distribution == "rician" and not MODELS[name].magnitude:
         raise InputError(
             f"model {name} describes signed signals, and Rician noise is that of magnitudes",
@@ -101,17 +94,28 @@ def with_maps(options, series):
     return replace(options, maps=replace(options.maps, model=name, distribution=distribution))
 
 
+def refusal(reason, series, remedy):
+    """``InputError`` about the encodings of a series."""
+    return InputError(str(reason), file=series.images[0], value=levels_in_words(series.encodings), remedy=remedy)
+
+
+def distribution_of(section, noise):
+    """Noise that ``[maps]`` or ``[classifier]`` takes signals to have: its own, or for ``auto`` that of ``[noise]``.
+
+    ``auto`` remains where ``[noise]`` says neither ``gaussian`` nor ``rician``.
+    """
+    if section.distribution == "auto" and noise.distribution in ("gaussian", "rician"):
+        return noise.distribution
+    return section.distribution
+
+
 def _check_identifiable(name, series):
     """Raise InputError where even a signal without noise to speak of leaves a parameter open over its whole range."""
     errors, bounds = least_errors(MODELS[name], series.encodings, HIGH_SNR), MODELS[name].tissue
     blind = [p.name for p in bounds if not errors[p.name][1] < p.high - p.low]
     if blind:
-        raise InputError(
-            f"this protocol does not determine {' and '.join(blind)} of model {name}",
-            file=series.images[0],
-            value=levels_in_words(series.encodings),
-            remedy=_instead_of(name, series.encodings),
-        )
+        reason = f"this protocol does not determine {' and '.join(blind)} of model {name}"
+        raise refusal(reason, series, _instead_of(name, series.encodings))
 
 
 def precision_in_words(name, encodings, snr):
@@ -142,12 +146,8 @@ def model_for(series):
         frozenset({"inversion_time"}): "ir-t1",
     }
     if varying not in by_contrast:
-        raise InputError(
-            "no model of parameter maps has all contrasts that vary here",
-            file=series.images[0],
-            value=levels_in_words(series.encodings),
-            remedy=_instead_of("", series.encodings),
-        )
+        reason = "no model of parameter maps has all contrasts that vary here"
+        raise refusal(reason, series, _instead_of("", series.encodings))
     return by_contrast[varying]
 
 
