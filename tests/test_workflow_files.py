@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.networks import METHODS
+from mrspec_prep.networks.scan_cnn.fit import SCAN_METHODS
 from mrspec_prep.options import Options, OptionsError, load_options
 from mrspec_prep.physics import KERNELS
 from mrspec_prep.physics.models import MODELS
@@ -19,7 +20,8 @@ FILES = list_workflows()
 GROUP = find_workflow("group_inspect")
 MAPPING = [path for path in FILES if path.stem.endswith("_maps")]  # parameter maps of signal models
 CLASSIFYING = [path for path in FILES if path.stem.endswith("_classify")]  # numbers of compartments
-PARTICIPANT = [path for path in FILES if path not in (GROUP, *MAPPING, *CLASSIFYING)]
+SCANNING = [path for path in FILES if path.stem.endswith("_scan-cnn")]  # T2 and T2* from whole images
+PARTICIPANT = [path for path in FILES if path not in (GROUP, *MAPPING, *CLASSIFYING, *SCANNING)]
 MAPS = "inspect-map"  # continuous maps beside the clusters: never chosen by itself
 NEEDED = {"dwi": ("bvalue", "direction", "echo_time"), "MESE": ("echo_time",), "MEGRE": ("echo_time",)}
 NEEDED["IRT1"] = ("inversion_time",)
@@ -117,8 +119,22 @@ def test_a_file_of_compartments_gives_every_key_and_its_default_and_wants_no_spe
     assert options.kernel.name == path.stem.removesuffix("_classify") and options.description
 
 
-def test_no_file_of_compartments_is_chosen_by_itself():
-    for path in CLASSIFYING:
+@pytest.mark.parametrize("path", SCANNING, ids=lambda p: p.stem)
+def test_a_file_of_scan_specific_maps_gives_every_key_and_its_default_and_wants_no_spectra(path):
+    values, defaults = tomllib.loads(path.read_text(encoding="utf-8")), Options().to_dict()
+    assert values["scan_cnn"] == defaults["scan_cnn"] | {"wanted": True}
+    assert values["noise"] == {"method": "neighbours", "distribution": defaults["noise"]["distribution"]}
+    options, kind = load_options(path), path.stem.removesuffix("_scan-cnn")
+    assert not options.wants_spectra and not options.maps.wanted and not options.classifier.wanted
+    assert options.kernel.name == kind and options.description
+    assert options.select.suffix == {"t2": "MESE", "t2star": "MEGRE"}[kind]
+    text = path.read_text(encoding="utf-8").replace("\n# ", " ")
+    for method in SCAN_METHODS:
+        assert f"{method} (" in text, method
+
+
+def test_no_file_of_compartments_or_scan_specific_maps_is_chosen_by_itself():
+    for path in (*CLASSIFYING, *SCANNING):
         assert workflow_for(load_options(path).kernel.name).stem.endswith("_inspect")
 
 

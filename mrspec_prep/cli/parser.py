@@ -125,7 +125,9 @@ def _add_science(group):
     group.add_argument(
         "--mask", metavar="SOURCE", help="derivative, automatic, or a NIfTI pattern with {subject} and {session}"
     )
-    group.add_argument("--noise", metavar="METHOD", help="b0-repeats, residual, mppca, a NIfTI pattern, or a number")
+    group.add_argument(
+        "--noise", metavar="METHOD", help="b0-repeats, residual, mppca, neighbours, a NIfTI pattern, or a number"
+    )
     group.add_argument(
         "--random-seed", type=_seed, metavar="N", help="0 to 999999999; same seed: same maps (default: 0)"
     )

@@ -10,6 +10,7 @@ from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.cli.classifier_preview import classifier_cost, classifier_outputs, describe_classifier
 from mrspec_prep.cli.maps_preview import describe_maps, map_outputs, maps_cost
+from mrspec_prep.cli.scan_preview import describe_scan, scan_cost, scan_outputs
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
 from mrspec_prep.workflows.participant import estimated_mem_gb
@@ -50,6 +51,7 @@ def _describe_series(plan, resources):
     if plan.options.wants_spectra:
         lines += _describe_spectra(plan)
     lines += describe_maps(plan, ASSUMED_SNR)
+    lines += describe_scan(plan, ASSUMED_SNR)
     lines += describe_classifier(plan)
     lines += [
         "",
@@ -60,7 +62,7 @@ def _describe_series(plan, resources):
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
     lines += [f"  expected: about {time_and_space}, for {voxels}"]
     lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {', '.join(_outputs(plan.options))}"]
-    lines += [f"           {name}" for name in [*map_outputs(plan), *classifier_outputs(plan)]]
+    lines += [f"           {name}" for name in [*map_outputs(plan), *scan_outputs(plan), *classifier_outputs(plan)]]
     return lines
 
 
@@ -82,7 +84,7 @@ def _outputs(options):
     kinds = ["ROI", "noise"]
     kinds += ["spectra", "regions"] * options.nnls.wanted + ["clusters", "selection"] * options.inspect.wanted
     kinds += ["components"] * bool(options.inspect_map.n_components) + ["uncertainty"] * options.uncertainty.wanted
-    kinds += ["parameter maps"] * options.maps.wanted
+    kinds += ["parameter maps"] * options.maps.wanted + ["scan-specific maps"] * options.scan_cnn.wanted
     return kinds + ["number of compartments"] * options.classifier.wanted
 
 
@@ -108,9 +110,10 @@ def expected_cost(plan, n_voxels, resources):
     per_bin += options.uncertainty.bootstrap * SECONDS_PER_RESAMPLE_BIN
     per_bin += options.uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
     per_voxel = plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER
-    mapping, memory = maps_cost(plan, n_voxels, threads)
-    seconds = SECONDS_AROUND + n_voxels * per_voxel / threads + mapping + classifier_cost(plan, n_voxels)
-    return seconds, estimated_mem_gb(plan) + memory
+    mapping, of_maps = maps_cost(plan, n_voxels, threads)
+    scanning, of_scan = scan_cost(plan, n_voxels, threads)
+    seconds = SECONDS_AROUND + n_voxels * per_voxel / threads + mapping + scanning + classifier_cost(plan, n_voxels)
+    return seconds, estimated_mem_gb(plan) + max(of_maps, of_scan)
 
 
 def _duration(seconds):

@@ -37,12 +37,13 @@ UNCERTAINTIES = ("std", "low", "high")
 FLAGS = ("converged", "valid")
 
 
-class _FitMapsInputSpec(SeriesInputSpec):
-    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings) as measured")
+class MethodInputSpec(SeriesInputSpec):
+    """Input of a node that makes maps by one of several methods."""
+
     noise = File(exists=True, mandatory=True, desc="(n_voxels,) sigma of one volume")
     noise_notes = File(exists=True, mandatory=True, desc="method, degrees of freedom (JSON)")
     noise_is_shared = traits.Bool(False, usedefault=True, desc="sigma was drawn towards all voxels' already")
-    settings = traits.Dict(mandatory=True, desc="section [maps] of the workflow file")
+    settings = traits.Dict(mandatory=True, desc="section of the workflow file")
     method = traits.Str(mandatory=True, desc="one of its methods")
     seed = traits.Int(mandatory=True, desc="random seed")
     device = traits.Str("auto", usedefault=True, desc="of networks: auto, cpu or cuda")
@@ -50,7 +51,13 @@ class _FitMapsInputSpec(SeriesInputSpec):
     num_threads = traits.Int(1, usedefault=True, nohash=True, desc="threads over voxels")
 
 
-class _FitMapsOutputSpec(TraitedSpec):
+class _FitMapsInputSpec(MethodInputSpec):
+    signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings) as measured")
+
+
+class FitMapsOutputSpec(TraitedSpec):
+    """Output of a node that makes maps by one of several methods."""
+
     maps = File(exists=True, desc="arrays named <kind>:<quantity>, see ``arrays_of`` (npz)")
     notes = File(exists=True, desc="what was done, for sidecars (JSON)")
 
@@ -59,7 +66,7 @@ class FitMaps(SimpleInterface):
     """A signal model fitted to every voxel by one method."""
 
     input_spec = _FitMapsInputSpec
-    output_spec = _FitMapsOutputSpec
+    output_spec = FitMapsOutputSpec
 
     def _run_interface(self, runtime):
         series = read_series(self.inputs.series)
@@ -98,7 +105,7 @@ class FitMaps(SimpleInterface):
         progress.done(f"{len(result.converged)} voxels")
         out = Path(runtime.cwd)
         self._results["maps"] = save_arrays(out / "maps.npz", **arrays_of(result, options.intervals))
-        (out / "maps.json").write_text(json.dumps(notes_of(result) | about_noise, default=_plain))
+        (out / "maps.json").write_text(json.dumps(notes_of(result) | about_noise, default=as_json))
         self._results["notes"] = str(out / "maps.json")
         return runtime
 
@@ -144,11 +151,13 @@ def arrays_of(result, intervals=True):
         arrays["probs:components"] = result.cluster_probs
     arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
     arrays |= {f"value:{name}": getattr(result, name) for name in FLAGS if not getattr(result, name).all()}
-    for name, values in result.history.items():
-        numbers = np.asarray(values)
-        if numbers.ndim == 1 and numbers.dtype.kind in "fiu" and len(numbers):
-            arrays[f"history:{name}"] = numbers
-    return arrays
+    return arrays | history_arrays(result.history)
+
+
+def history_arrays(history):
+    """What was watched step by step, as ``history:<what>``; what is no row of numbers is left out."""
+    watched = {f"history:{name}": np.asarray(values) for name, values in history.items()}
+    return {name: row for name, row in watched.items() if row.ndim == 1 and row.dtype.kind in "fiu" and len(row)}
 
 
 def notes_of(result):
@@ -171,7 +180,7 @@ def notes_of(result):
     return notes | {"MethodSettings": settings}
 
 
-def _plain(value):
+def as_json(value):
     """Numbers and arrays of numpy as JSON has them."""
     return value.tolist()
 

@@ -17,6 +17,7 @@ from mrspec_prep.interfaces.base import (
     traits,
     within_threads,
 )
+from mrspec_prep.networks.scan_cnn.noise import noise_between_neighbours
 from mrspec_prep.options import MAGNITUDES
 from mrspec_prep.spectra import NoiseModel, estimate_noise
 from mrspec_prep.spectra.noise.estimate import ENOUGH_REPEATS
@@ -29,7 +30,7 @@ class _NoiseInputSpec(ComputeInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     method = traits.Either(
-        traits.Float, traits.Str, mandatory=True, desc="auto, b0-repeats, residual, mppca, number, map"
+        traits.Float, traits.Str, mandatory=True, desc="auto, b0-repeats, residual, mppca, neighbours, number, map"
     )
     noise_map = File(exists=True, desc="map of the noise standard deviation [signal units]")
     alpha = traits.Float(0.01, usedefault=True, desc="Tikhonov weight of the fit behind ``residual``")
@@ -76,6 +77,9 @@ class EstimateNoise(SimpleInterface):
                 squares = degrees.sum() * noise**2
                 noise = np.sqrt(channel_variance(squares, signals.astype(float) ** 2, degrees, model.n_coils))
             notes["degrees_of_freedom"] = None
+        elif method == "neighbours":
+            noise = self._between_neighbours(series, len(signals))
+            notes["degrees_of_freedom"] = None
         else:
             _, kernel = kernel_of(series, self.inputs.kernel)
             try:
@@ -97,6 +101,19 @@ class EstimateNoise(SimpleInterface):
         self._results["noise"] = str(out / "noise.npy")
         self._results["notes"] = str(out / "noise.json")
         return runtime
+
+    def _between_neighbours(self, series, n_voxels):
+        """One level for all voxels, that of the quietest volume."""
+        roi = np.load(self.inputs.roi)
+        images = np.nan_to_num(load_series_image(series), posinf=0.0, neginf=0.0)
+        try:
+            return np.full(n_voxels, noise_between_neighbours(images, roi))
+        except ValueError as error:
+            raise InputError(
+                str(error).partition(": give noise_std")[0],
+                file=series.images[0],
+                remedy="a larger mask, --noise residual, or --noise NUMBER",
+            ) from error
 
 
 def automatic_method(encodings):

@@ -8,6 +8,7 @@ from mrspec_prep.options.checks import LARGEST_N_COMPONENTS, OptionsError
 from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
+from mrspec_prep.options.scan_cnn import ScanCNNOptions
 from mrspec_prep.options.sections import (
     ALPHA_RULES,
     MAGNITUDES,
@@ -43,6 +44,7 @@ __all__ = [
     "NoiseOptions",
     "Options",
     "OptionsError",
+    "ScanCNNOptions",
     "SelectOptions",
     "UncertaintyOptions",
     "load_options",

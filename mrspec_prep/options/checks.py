@@ -70,6 +70,14 @@ def check_n_components(section, value):
         raise OptionsError(f"{section}.n_components must be <= {LARGEST_N_COMPONENTS}, got {value}")
 
 
+def check_methods(section, value, example):
+    """Refuse what is no list of methods, each named once; ``example`` shows one in the message."""
+    listed = isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value)
+    if not listed or not value or len(set(value)) < len(value):
+        shown = list(value) if isinstance(value, tuple) else value
+        raise OptionsError(f"{section}.methods must list methods, each once, as {example}, got {shown!r}")
+
+
 def nearest(word, known):
     """End of a message about an unknown word: the one that is meant, or all that are known."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mrspec_prep.options.checks import OptionsError, check_choice, check_truth
+from mrspec_prep.options.checks import OptionsError, check_choice, check_methods, check_truth
 
 MAP_DISTRIBUTIONS = ("auto", "gaussian", "rician")
 MAP_SETTINGS = ("ours", "paper")
@@ -26,10 +26,7 @@ class MapsOptions:
     def __post_init__(self):
         if not isinstance(self.model, str):
             raise OptionsError(f"maps.model must be the name of a model, got {self.model!r}")
-        listed = isinstance(self.methods, (tuple, list)) and all(isinstance(name, str) for name in self.methods)
-        if not listed or not self.methods or len(set(self.methods)) < len(self.methods):
-            shown = list(self.methods) if isinstance(self.methods, tuple) else self.methods
-            raise OptionsError(f'maps.methods must list methods, each once, as ["lsq", "learned-prior"], got {shown!r}')
+        check_methods("maps", self.methods, '["lsq", "learned-prior"]')
         check_choice("maps", "distribution", self.distribution, MAP_DISTRIBUTIONS)
         check_choice("maps", "settings", self.settings, MAP_SETTINGS)
         check_truth("maps", "intervals", self.intervals)

@@ -51,7 +51,7 @@ class MaskOptions:
             )
 
 
-NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca")
+NOISE_METHODS = ("auto", "b0-repeats", "residual", "mppca", "neighbours")
 NOISE_DISTRIBUTIONS = ("auto", "gaussian", "rician", "nc-chi", "student-t")
 MAGNITUDES = ("rician", "nc-chi")
 
@@ -60,8 +60,9 @@ MAGNITUDES = ("rician", "nc-chi")
 class NoiseOptions:
     """How the noise standard deviation is found."""
 
-    #: ``b0-repeats``, ``residual``, ``mppca``, ``auto`` (b0-repeats from 4 repeats on, else residual),
-    #: a number [signal units], or the file name pattern of a map
+    #: ``b0-repeats``, ``residual``, ``mppca``, ``neighbours`` (one level, from differences between neighbouring
+    #: voxels), ``auto`` (b0-repeats from 4 repeats on, else residual), a number [signal units], or the file name
+    #: pattern of a map
     method: str | float = "auto"
     #: ``gaussian``; ``rician`` (magnitude of one channel) and ``nc-chi`` (root sum of squares of ``n_coils``
     #: channels), in spectra and InSpect; ``student-t`` (InSpect allows for the error of sigma itself);

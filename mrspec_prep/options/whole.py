@@ -11,6 +11,7 @@ from mrspec_prep.options.checks import OptionsError, nearest
 from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
+from mrspec_prep.options.scan_cnn import ScanCNNOptions
 from mrspec_prep.options.sections import (
     MAGNITUDES,
     InspectMapOptions,
@@ -39,6 +40,7 @@ class Options:
     inspect_map: InspectMapOptions = field(default_factory=InspectMapOptions)
     maps: MapsOptions = field(default_factory=MapsOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    scan_cnn: ScanCNNOptions = field(default_factory=ScanCNNOptions)
     group: GroupOptions = field(default_factory=GroupOptions)
 
     def __post_init__(self):
@@ -65,10 +67,10 @@ class Options:
         self._check_what_is_wanted()
 
     def _check_what_is_wanted(self):
-        if not self.wants_spectra and not self.maps.wanted and not self.classifier.wanted:
+        if not (self.wants_spectra or self.maps.wanted or self.classifier.wanted or self.scan_cnn.wanted):
             raise OptionsError(
                 "nothing would be computed: nnls.wanted and inspect.wanted are false, inspect_map.n_components is 0, "
-                "maps.model is empty and classifier.wanted is false: set one of them"
+                "maps.model is empty, scan_cnn.wanted is false and classifier.wanted is false: set one of them"
             )
         if self.uncertainty.wanted and not self.nnls.wanted:
             raise OptionsError(
@@ -87,11 +89,13 @@ class Options:
                     "classifier.steer = alpha chooses the weight itself, for voxels on their own: set "
                     "nnls.alpha_rule = fixed and nnls.spatial = 0"
                 )
-        if self.classifier.wanted and self.noise.distribution == "nc-chi" and self.classifier.distribution == "auto":
-            raise OptionsError(
-                "the classifier knows gaussian and rician noise, and noise.distribution is nc-chi: set "
-                "classifier.distribution"
-            )
+        others = {"classifier": "the classifier knows", "scan_cnn": "scan-specific maps know"}
+        for section, who in others.items():
+            options = getattr(self, section)
+            if options.wanted and self.noise.distribution == "nc-chi" and options.distribution == "auto":
+                raise OptionsError(
+                    f"{who} gaussian and rician noise, and noise.distribution is nc-chi: set {section}.distribution"
+                )
 
     @property
     def wants_spectra(self):

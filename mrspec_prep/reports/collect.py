@@ -113,6 +113,9 @@ class SeriesResults:
         if settings.get("maps", {}).get("model"):
             done = {method for (_, method), found in self.methods.items() if found.maps}
             present["maps"] = {name.replace("-", "") for name in settings["maps"].get("methods", ["lsq"])} <= done
+        if settings.get("scan_cnn", {}).get("wanted"):
+            done = {method for (_, method), found in self.methods.items() if found.maps}
+            present["scan_cnn"] = {name.replace("-", "") for name in settings["scan_cnn"]["methods"]} <= done
         if settings.get("classifier", {}).get("wanted"):
             present["classifier"] = self.n_compartments is not None and self.n_compartments_probs is not None
         return [step for step, there in present.items() if not there]

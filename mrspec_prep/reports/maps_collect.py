@@ -10,7 +10,8 @@ from mrspec_prep.bids.derivatives import MapFile
 from mrspec_prep.physics.models import MODELS
 
 #: ``desc`` of each method, in the order of columns and tables
-METHODS = ("lsq", "lsqgmm", "learnedprior", "selfsup", "vae", "gmmvae")
+METHODS = ("lsq", "lsqgmm", "learnedprior", "selfsup", "vae", "gmmvae", "loglinear", "varpro", "rician", "nlmvarpro")
+METHODS += ("scancnn",)  # sees whole images
 EXTRAS = ("risk", "latent", "residual", "valid", "converged")  # maps that are no parameter of a model
 _DESC = re.compile(rf"({'|'.join(METHODS)})(std|low|high)?")
 _MODELS = {name.replace("-", ""): name for name in MODELS}

@@ -38,7 +38,7 @@ def map_blocks(series, words, pen):
     dict
 
     """
-    for _, methods, roi in _models(series):
+    for _, methods, roi in models_of(series):
         slug = _slug(methods[0])
         if methods[0].model:
             about = model_entry(methods[0].model)
@@ -68,7 +68,7 @@ def map_blocks(series, words, pen):
 
 def trust_blocks(series, words, pen):
     """Blocks on which map to trust: what cannot be told, agreement in numbers, risk."""
-    for _, methods, roi in _models(series):
+    for _, methods, roi in models_of(series):
         statements = list(unknown_parameters(methods, roi, words))
         if statements:
             yield {"kind": "list", "entries": statements}
@@ -92,7 +92,7 @@ def trust_blocks(series, words, pen):
 
 def prior_blocks(series, words, pen):
     """Blocks on what methods learned from the scan: components, latent spaces, learning curves."""
-    for _, methods, roi in _models(series):
+    for _, methods, roi in models_of(series):
         slug = _slug(methods[0])
         mixed = [method for method in methods if inside(method.extras.get("dseg"), roi) is not None]
         if mixed:
@@ -118,7 +118,7 @@ def prior_blocks(series, words, pen):
             yield pen.figure(figure, f"{slug}-learning", words["captions"]["learning"])
 
 
-def _models(series):
+def models_of(series):
     """(model, methods, region) of every model that has maps on the grid of the region."""
     if series.roi is None or not series.roi.data.any():
         return

@@ -130,7 +130,8 @@ def agreement_table(others, reference, roi, words):
                 NONE if found.ratio is None else f"{found.ratio:.2f}",
             ])  # fmt: skip
             colors.append(words["maps"]["methods"][method.method]["color"])
-    headers = ["against least squares", "parameter", "median difference", "correlation", "beyond 2 std", "std ratio"]
+    against = words["maps"]["methods"][reference.method]["title"]
+    headers = [f"against {against}", "parameter", "median difference", "correlation", "beyond 2 std", "std ratio"]
     return table_block(headers, rows, words["maps"]["verdict"]["agree_note"], colors)
 
 

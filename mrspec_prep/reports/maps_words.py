@@ -10,7 +10,7 @@ from mrspec_prep.reports.maps_numbers import agreement, collapsed, doubts, insid
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import capital, join, number, percent, short
 
-REFERENCE = "lsq"
+REFERENCES = ("lsq", "varpro", "rician")  # every voxel on its own; the first that ran is what others are held against
 LEARNING = {"lsqgmm", "learnedprior", "vae", "gmmvae"}  # methods whose prior is learned from the voxels
 ALL = 0.0005  # share of voxels that may be missing from nearly all
 
@@ -63,8 +63,9 @@ def published(method):
 
 
 def reference_among(methods):
-    """Least squares where it ran, else None."""
-    return next((method for method in methods if method.method == REFERENCE), None)
+    """Least squares where it ran, else the likelihood of magnitudes, else None."""
+    ran = {method.method: method for method in methods}
+    return next((ran[name] for name in REFERENCES if name in ran), None)
 
 
 def trusted(methods, roi, words):
@@ -161,6 +162,20 @@ def maps_facts(series, words):
         "maps_risk": any("risk" in method.extras for method in methods),
         "maps_risk_limit": number(words["maps"]["limits"]["risk"]),
         **{f"maps_{method.method}": True for method in methods},
+        **_network_facts(methods),
+    }
+
+
+def _network_facts(methods):
+    """How the network of one scan was taught; empty where none was."""
+    about = next((m.metadata.get("MethodSettings", {}) for m in methods if m.method == "scancnn"), None)
+    if about is None:
+        return {}
+    return {
+        "maps_scancnn_shipped": about.get("start") == "shipped" and about.get("base") != "paper",
+        "maps_scancnn_step": number(about["best_step"]) if "best_step" in about else None,
+        "maps_scancnn_paper": about.get("base") == "paper",
+        "maps_scancnn_steps": number(about["n_steps"]) if "n_steps" in about else None,
     }
 
 
@@ -178,6 +193,7 @@ def _fitted(series, model, methods, words):
     return capital(
         words["maps"]["verdict"]["fitted"].format(
             parameters=join(names),
+            were="were" if len(names) > 1 else "was",
             model=model_title(model),
             n_voxels=number(series.n_voxels),
             n_volumes=number(used) if used == n_volumes else f"{number(used)} of {number(n_volumes)}",
@@ -199,7 +215,7 @@ def _trust(series, methods, roi, words):
             yield Remark(text, CAUTION, words["verdict"]["look_compared"])
     if len(methods) == 1:
         name = title_of(methods[0], words)
-        yield Remark(texts["alone_lsq" if methods[0].method == REFERENCE else "alone"].format(method=name))
+        yield Remark(texts["alone_lsq" if methods[0].method in REFERENCES else "alone"].format(method=name))
         return
     trust, reference = trusted(methods, roi, words), reference_among(methods)
     name = title_of(trust.method, words)
@@ -208,6 +224,7 @@ def _trust(series, methods, roi, words):
         share = max(doubts(method, roi, limits["risk"]).at_risk for method in trust.passed_over)
         names = capital(join([title_of(method, words) for method in trust.passed_over]))
         key = "passed_1" if len(trust.passed_over) == 1 else "passed"
+        key = "passed_network" if [method.method for method in trust.passed_over] == ["scancnn"] else key
         text = texts[key].format(methods=names, share=percent(share), **said)
         yield Remark(text, CAUTION, words["verdict"]["look_risk"])
         return

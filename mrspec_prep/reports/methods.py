@@ -134,7 +134,7 @@ def _acquisition_facts(series):
 def _noise_facts(series):
     method = noise_method(series)
     degrees = series.noise.metadata.get("DegreesOfFreedom") if series.noise else None
-    known = ("b0-repeats", "residual", "mppca")
+    known = ("b0-repeats", "residual", "mppca", "neighbours")
     about = series.noise.metadata if series.noise else {}
     law = about.get("NoiseDistribution")
     return {
@@ -148,6 +148,7 @@ def _noise_facts(series):
         "noise_b0_repeats": method == "b0-repeats",
         "noise_residual": method == "residual",
         "noise_mppca": method == "mppca",
+        "noise_neighbours": method == "neighbours",
         "noise_given": bool(method) and method not in known,
         "degrees_of_freedom": number(degrees) if degrees else None,
     }

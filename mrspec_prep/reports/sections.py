@@ -19,6 +19,7 @@ from mrspec_prep.reports.maps_section import map_blocks, prior_blocks, trust_blo
 from mrspec_prep.reports.maps_words import by_model, trusted
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
+from mrspec_prep.reports.scan_section import scan_blocks
 from mrspec_prep.reports.spectrum_figures import (
     MAX_PEAKS,
     NEUTRAL,
@@ -43,6 +44,7 @@ SHORT = {
     "parameters": "Maps",
     "modelmaps": "Model maps",
     "modeltrust": "Trust",
+    "scancnn": "Network",
     "modelprior": "Learned",
     "compartments": "Compartments",
     "uncertainty": "Uncertainty",
@@ -111,6 +113,7 @@ def series_sections(series, words, pen, crashed):
         "uncertainty": lambda: uncertainty_blocks(series, words, pen),
         "modelmaps": lambda: map_blocks(series, words, pen),
         "modeltrust": lambda: trust_blocks(series, words, pen),
+        "scancnn": lambda: scan_blocks(series, words, pen),
         "modelprior": lambda: prior_blocks(series, words, pen),
         "compartments": lambda: compartment_blocks(series, words, pen),
         "residuals": lambda: _residuals(series, words, pen),

@@ -66,7 +66,7 @@ def _check_noise(plan):
             f"a fit of {n_parameters} parameters leaves no residual to tell the noise from",
             file=plan.series.images[0],
             value=f"{len(encodings)} volumes",
-            remedy="--noise NUMBER, the standard deviation in units of the image",
+            remedy="--noise NUMBER, the standard deviation in units of the image, or --noise neighbours",
         )
 
 

@@ -11,6 +11,7 @@ from mrspec_prep.bids.derivatives import write_json
 from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.interfaces.reportlets import SubjectReport
 from mrspec_prep.networks.maps import is_network
+from mrspec_prep.networks.scan_cnn.fit import SCAN_CNN
 from mrspec_prep.workflows.classifier_planning import trains
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
@@ -94,7 +95,8 @@ def participant_log(out_dir, subject, run_id):
 
 def estimated_mem_gb(plan):
     """Rough peak memory of a step [GB]: signals in two precisions, the blocks of a fit, and PyTorch for networks."""
-    n_voxels, maps = float(np.prod(series_shape(plan.series))), plan.options.maps
+    n_voxels, maps, scan = float(np.prod(series_shape(plan.series))), plan.options.maps, plan.options.scan_cnn
     networks = (maps.wanted and any(is_network(method) for method in maps.methods)) or trains(plan)
+    networks = networks or (scan.wanted and SCAN_CNN in scan.methods)
     torch = PYTORCH_GB * networks
     return 0.6 + torch + 12e-9 * n_voxels * len(plan.series.encodings)

@@ -17,6 +17,7 @@ from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import list_workflows
 from mrspec_prep.workflows.classifier_planning import with_classifier
 from mrspec_prep.workflows.maps_planning import check_map_names, with_maps
+from mrspec_prep.workflows.scan_planning import check_scan_names, with_scan_cnn
 
 MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
 CONTRAST_NAMES = {"bvalue": "b-value", "echo_time": "echo time", "inversion_time": "inversion time"}
@@ -47,7 +48,7 @@ class SeriesPlan:
     def key(self):
         """Changes when the result could: inputs, settings, seed or version."""
         parts = [self.fingerprint, self.options.hash(), self.kernel, self.seed, __version__, self.series.to_json()]
-        parts += [self.device] if self.options.maps.wanted else []
+        parts += [self.device] if self.options.maps.wanted or self.options.scan_cnn.wanted else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -134,6 +135,7 @@ def plan_participant(
     """
     options = load_options(workflow, overrides)
     check_map_names(options.maps, device)
+    check_scan_names(options.scan_cnn, device)
     found = find_series(layout, subject, options.select, sessions, filters)
     plans, refused = [], []
     for series in found:
@@ -170,7 +172,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
     series = replace(series, notes=(*series.notes, *notes))
-    options = with_classifier(options, series)
+    options = with_scan_cnn(with_classifier(options, series), series)
     wanted, options = options.maps.model, with_maps(options, series)
     if wanted != options.maps.model:
         chosen = f"{varied_in_words(series)}: the model of the parameter maps is {options.maps.model}."

@@ -15,9 +15,11 @@ from mrspec_prep.interfaces.maps import FitMaps, SaveMaps, method_label
 from mrspec_prep.interfaces.mask import ComputeROI
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.interfaces.noise import EstimateNoise
+from mrspec_prep.interfaces.scan_cnn import FitScanCNN
 from mrspec_prep.interfaces.signals import ExtractSignals
 from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import MAGNITUDES
+from mrspec_prep.workflows.scan_planning import kind_of
 
 
 @dataclass
@@ -99,6 +101,8 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
         _add_inspect_map(graph)
     if options.maps.wanted:
         _add_maps(graph)
+    if options.scan_cnn.wanted:
+        _add_scan_cnn(graph)
     if options.classifier.wanted:
         _add_classifier(graph)
     _add_efficiency(graph)
@@ -191,17 +195,30 @@ def _add_inspect_map(graph):
 
 def _add_maps(graph):
     """Parameter maps of a signal model, one fit per method."""
-    plan = graph.plan
-    for method in graph.options.maps.methods:
-        fit, save = f"maps_{method_label(method)}", f"save_maps_{method_label(method)}"
-        settings = asdict(graph.options.maps) | {"methods": [method]}  # another method more redoes none of these
-        label = f"sub-{plan.series.subject} {plan.series.datatype} {settings['model']} {method}"
-        how = {"settings": settings, "method": method, "seed": plan.seed, "device": plan.device}
-        graph.fit(fit, FitMaps, **how, noise_is_shared=graph.magnitudes, label=label)
+    options = graph.options.maps
+    for method in options.methods:
+        fit = _add_method(graph, FitMaps, "maps", options, method, options.model)
         graph.connect("signals", fit, signals="measured")
-        graph.connect("noise", fit, noise="noise", noise_notes="notes")
-        graph.save(save, SaveMaps)
-        graph.connect(fit, save, maps="maps", notes="notes")
+
+
+def _add_scan_cnn(graph):
+    """T2 or T2* of whole images, one fit per method."""
+    for method in graph.options.scan_cnn.methods:
+        fit = _add_method(graph, FitScanCNN, "scan", graph.options.scan_cnn, method, "T2", kind=kind_of(graph.plan))
+        graph.connect("signals", fit, roi="roi")
+
+
+def _add_method(graph, interface, stem, options, method, what, **more):
+    """Add the fit of one method and what is saved of it; name of the fit."""
+    plan, label = graph.plan, f"{stem}_{method_label(method)}"
+    settings = asdict(options) | {"methods": [method]}  # another method more redoes none of these
+    said = f"sub-{plan.series.subject} {plan.series.datatype} {what} {method}"
+    how = {"settings": settings, "method": method, "seed": plan.seed, "device": plan.device, "label": said}
+    graph.fit(label, interface, **how, **more, noise_is_shared=graph.magnitudes)
+    graph.connect("noise", label, noise="noise", noise_notes="notes")
+    graph.save(f"save_{label}", SaveMaps)
+    graph.connect(label, f"save_{label}", maps="maps", notes="notes")
+    return label
 
 
 def _add_classifier(graph):
