@@ -32,7 +32,7 @@ ROWS = {
     "scan-cnn, this scan alone": {"settings": {"start": "random", "n_steps": 600}},
     "scan-cnn, not refined": {"settings": {"n_steps": 0}},
     "scan-cnn, published loss, our network": {"settings": {"loss": "ssim", "start": "random"}},
-    "scan-cnn, published": {"settings": "paper"},
+    "scan-cnn, published, 100 steps": {"settings": {"base": "paper", "n_steps": 100}},
 }
 
 

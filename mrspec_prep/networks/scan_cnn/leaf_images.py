@@ -5,6 +5,8 @@ scales of natural images; networks trained on them denoise natural images (Achdd
 tissue: leaves of one image share a few relaxation rates and amplitudes.
 """
 
+from math import cos, pi, sin
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -70,22 +72,23 @@ def _radii(rng, n):
 
 def _leaf(rng, radius, n):
     """Rows, columns (slices) of one leaf's frame, and where in the frame the leaf is."""
-    y, x = rng.random(2) * n
-    stretch, turn = np.exp(rng.normal(0, 0.5)), rng.random() * np.pi
+    y, x = (rng.random(2) * n).tolist()
+    radius, stretch, turn = float(radius), float(np.exp(rng.normal(0, 0.5))), pi * rng.random()
     reach = int(min(radius * max(stretch, 1 / stretch) * LARGEST_OVER + 3, 3 * n))
     rows = slice(max(int(y - reach), 0), min(int(y + reach), n))
     columns = slice(max(int(x - reach), 0), min(int(x + reach), n))
-    dy, dx = np.mgrid[rows, columns].astype(np.float32) - np.array([y, x], np.float32)[:, None, None]
-    u = (np.cos(turn) * dx + np.sin(turn) * dy) / (radius * stretch)
-    v = (np.cos(turn) * dy - np.sin(turn) * dx) / (radius / stretch)
+    dy = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - y
+    dx = np.arange(columns.start, columns.stop, dtype=np.float32) - x
+    u = (cos(turn) * dx + sin(turn) * dy) / (radius * stretch)
+    v = (cos(turn) * dy - sin(turn) * dx) / (radius / stretch)
     kind = rng.random()
     if kind < 0.7:  # a blob, sometimes hollow like cortex
-        angle, outline = np.arctan2(v, u), 1.0
+        angle, distance, outline = np.arctan2(v, u), np.sqrt(u**2 + v**2), 1.0
         for lobes in range(2, 7):
-            outline = outline + rng.normal(0, 0.12) * np.cos(lobes * angle + rng.random() * 2 * np.pi)
-        inside = np.hypot(u, v) < outline
+            outline = outline + rng.normal(0, 0.12) * np.cos(lobes * angle + 2 * pi * rng.random())
+        inside = distance < outline
         if kind < 0.15:
-            inside &= np.hypot(u, v) > outline - rng.uniform(0.1, 0.5)
+            inside &= distance > outline - rng.uniform(0.1, 0.5)
     elif kind < 0.85:  # a box
         inside = (np.abs(u) < 1) & (np.abs(v) < 1)
     else:  # a winding line

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle, silu, softplus
@@ -12,7 +13,8 @@ BLOCK = 2  # voxels along each side that become channels (Zhang et al. 2018, FFD
 COARSEST = 2 * BLOCK
 N_MAPS = len(VIRTUAL_TIMES) + 3  # corrections of the virtual echoes and of the log rate, two logarithms of errors
 SOFT, FLOOR = 0.01, 1e-3  # of virtual echoes, before their logarithm is taken
-LEAST_RATE = 0.02  # mean echo time over T2 towards which lower ones bend
+NARROW = 1e-3  # variance of the times, below which a slope counts as none
+LEAST_RATE, SOFT_RATE = 0.007, 0.02  # mean echo time over T2: least, and where it bends towards that
 
 
 class Estimate(NamedTuple):
@@ -88,17 +90,17 @@ class ScanNetwork(nn.Module):
         n = len(VIRTUAL_TIMES)
         virtual = channels[:, :n] + 0.5 * protocol.noise_std**0.5 * found[:, :n]
         rate = _slope(softplus(virtual / SOFT) * SOFT + FLOOR, protocol.virtual_errors)
-        log_rate = (softplus(rate / LEAST_RATE) * LEAST_RATE).log() + found[:, n]
+        log_rate = (softplus(rate / SOFT_RATE) * SOFT_RATE + LEAST_RATE).log() + found[:, n]
         return Estimate(log_rate, virtual[:, MIDDLE], found[:, n + 1] - 1.5, found[:, n + 2] - 3)
 
 
 def _slope(virtual, errors):
     """Minus slope of log virtual echoes (b, 6, h, w) over time, weighted by (signal / error)^2."""
-    weight = (virtual / virtual.new_tensor(errors)[:, None, None]) ** 2
+    weight = (virtual / virtual.new_tensor(np.hypot(errors, FLOOR))[:, None, None]) ** 2
     weight = weight / weight.sum(1, keepdim=True)
     times, logs = virtual.new_tensor(VIRTUAL_TIMES)[:, None, None], virtual.log()
     away = times - (weight * times).sum(1, keepdim=True)
-    return -(weight * away * logs).sum(1) / (weight * away**2).sum(1)
+    return -(weight * away * logs).sum(1) / ((weight * away**2).sum(1) + NARROW)
 
 
 def new_network(seed, **sizes):

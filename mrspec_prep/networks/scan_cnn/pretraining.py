@@ -141,5 +141,7 @@ class Pretraining:
             share = max(self.AVERAGE, 1 / (self.step + 1))
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, share)
+            if not math.isfinite(loss.item()):
+                raise ValueError(f"the training diverged at step {self.step}: {protocol}")
             self.history.append((loss.item(), *watched))
             self.step += 1

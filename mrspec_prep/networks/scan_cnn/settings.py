@@ -71,7 +71,7 @@ class ScanCNNSettings:
 
 OURS = ScanCNNSettings()
 PAPER = ScanCNNSettings(
-    network="paper", loss="ssim", start="random", n_steps=2000, learning_rate=2e-4, passes=1, piece=96, n_pieces=2
+    network="paper", loss="ssim", start="random", n_steps=500, learning_rate=2e-4, passes=1, piece=96, n_pieces=2
 )
 
 

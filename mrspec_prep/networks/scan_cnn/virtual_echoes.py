@@ -49,9 +49,8 @@ class Protocol:
 
     @property
     def virtual_errors(self):
-        """(6,) standard deviations of the virtual echoes: their noise and what is left unknown."""
-        _, noise, unsure = self._prediction()
-        return np.hypot(noise, unsure)
+        """(6,) root mean square errors of the virtual echoes, over noise and tissue."""
+        return self._prediction()[2]
 
     def channels(self, images):
         """Virtual echoes and constants (b, 6 + 14, h, w) of images (b, e, h, w)."""
@@ -63,7 +62,7 @@ class Protocol:
         return torch.cat([virtual, flat], 1)
 
     def _prediction(self):
-        """Matrix W (6, e), its noise and what it leaves unknown (6,), standard deviations."""
+        """Matrix W (6, e), the standard deviations of its noise and of its error (6,)."""
         there, here = VIRTUAL_TIMES, np.asarray(self.echo_times, float) / self.unit
         wanted, known = np.exp(-there[:, None] * RATES), np.exp(-here[:, None] * RATES)
         scale = POWER / len(RATES)
