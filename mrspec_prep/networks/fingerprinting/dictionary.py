@@ -37,6 +37,8 @@ class Dictionary:
         Share of the atoms' energy within the subspace, atoms of equal norm.
     magnitude : bool
         Whether d is the absolute value of the signal.
+    window : int
+        Frames that d is averaged over.
 
     """
 
@@ -46,6 +48,7 @@ class Dictionary:
     table: np.ndarray
     power: float
     magnitude: bool = False
+    window: int = 1
 
     @property
     def rank(self):
@@ -67,11 +70,15 @@ class Dictionary:
 
     def compress(self, t1, t2, b1=1.0):
         """(n_tissues, rank) coefficients Phi d of tissues, simulated per unit of M0; arguments of ``simulate_fisp``."""
+        return self.simulate(t1, t2, b1) @ self.subspace.T
+
+    def simulate(self, t1, t2, b1=1.0):
+        """(n_tissues, n_frames) signals d of tissues per unit of M0, as this dictionary's; same arguments."""
         signals = simulate_fisp(self.schedule, t1, t2, b1)
-        return (np.abs(signals) if self.magnitude else signals) @ self.subspace.T
+        return windowed(np.abs(signals) if self.magnitude else signals, self.window)
 
 
-def make_dictionary(schedule, grid=None, rank=6, *, magnitude=False):
+def make_dictionary(schedule, grid=None, rank=6, *, magnitude=False, window=1):
     """Simulate a grid and find its subspace.
 
     Phi holds the leading right singular vectors of the matrix of atoms (McGivney 2014, doi:10.1109/TMI.2014.2337321),
@@ -86,6 +93,8 @@ def make_dictionary(schedule, grid=None, rank=6, *, magnitude=False):
         Number of coefficients; a number below 1: the least number that holds this share of the energy.
     magnitude : bool
         Of absolute values, for series without phase.
+    window : int
+        Of signals averaged over so many frames, for series reconstructed by a sliding window (``windowed``).
 
     Returns
     -------
@@ -107,12 +116,25 @@ def make_dictionary(schedule, grid=None, rank=6, *, magnitude=False):
             f"no atom: the grid has no pair with T2 < T1 (T1 up to {grid.t1[-1]:g}, T2 from {grid.t2[0]:g} ms)"
         )
     signals = simulate_fisp(schedule, pairs["t1"], pairs["t2"])
-    signals = np.abs(signals) if magnitude else signals
+    signals = windowed(np.abs(signals) if magnitude else signals, window)
     vectors, shares = _principal(signals[atoms])
     rank = _chosen_rank(rank, shares)
     with single_threaded_blas():
         table = (signals @ vectors[:rank].T).reshape(*grid.shape, rank)
-    return Dictionary(schedule, grid, vectors[:rank], table, float(min(shares[rank - 1], 1.0)), magnitude)
+    return Dictionary(schedule, grid, vectors[:rank], table, float(min(shares[rank - 1], 1.0)), magnitude, window)
+
+
+def windowed(signals, window):
+    """Mean of ``window`` neighbouring frames around each, shifted inwards at both ends; frames are the last axis."""
+    n_frames = signals.shape[-1]
+    if window == 1:
+        return signals
+    if not 1 <= window <= n_frames:
+        raise ValueError(f"window must lie between 1 and the {n_frames} frames, got {window}")
+    sums = np.cumsum(signals, axis=-1, dtype=complex if np.iscomplexobj(signals) else float)
+    sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+    first = np.clip(np.arange(n_frames) - (window - 1) // 2, 0, n_frames - window)
+    return (sums[..., first + window] - sums[..., first]) / window
 
 
 def _principal(signals):

@@ -7,16 +7,24 @@ from importlib import import_module
 
 import numpy as np
 
+from mrspec_prep.networks.device import device_of
 from mrspec_prep.networks.fingerprinting.dictionary import Dictionary, make_dictionary
 from mrspec_prep.networks.fingerprinting.projection import project
+from mrspec_prep.networks.fingerprinting.reconstruction import (
+    N_ITERATIONS,
+    alternating_halves,
+    coefficients_of,
+    noise_of_halves,
+)
 from mrspec_prep.networks.fingerprinting.result import FingerprintResult
+from mrspec_prep.networks.fingerprinting.sampling import Sampling
 from mrspec_prep.networks.fingerprinting.series import Series, checked_series
 from mrspec_prep.networks.fingerprinting.voxelwise import DictionarySettings, fit_voxels
 from mrspec_prep.networks.problem import settings_of
 from mrspec_prep.physics import Grid
 from mrspec_prep.physics.fingerprinting import Schedule
 
-METHODS = ("dictionary",)
+METHODS = ("dictionary", "scan-cnn")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +39,8 @@ class FingerprintProblem:
         Of the series.
     noise_std : float
         Of the real (or imaginary) part of a coefficient; NaN if nothing tells it.
+    sampling : Sampling or None
+        How the frames were sampled, if known.
 
     """
 
@@ -38,6 +48,7 @@ class FingerprintProblem:
     dictionary: Dictionary
     coefficients: np.ndarray
     noise_std: float
+    sampling: Sampling | None = None
 
 
 def fit_fingerprint(
@@ -52,6 +63,7 @@ def fit_fingerprint(
     settings=None,
     noise_std=None,
     grid: Grid | None = None,
+    sampling: Sampling | None = None,
     on_step: Callable | None = None,
 ) -> FingerprintResult:
     """T1, T2 and M0 of every voxel of a fingerprinting series.
@@ -80,6 +92,9 @@ def fit_fingerprint(
         frames' errors are independent; default: from what the subspace leaves of the series.
     grid : Grid, optional
         Axes ``t1`` and ``t2`` of the dictionary [ms]; default: 83 values each, T1 50 to 5000, T2 5 to 2500.
+    sampling : Sampling, optional
+        Point spreads of the interleaves that the frames were gridded from: coefficients are then least squares of the
+        samples, free of aliasing, instead of projections. Needs (x, y, z, n_frames), every voxel finite.
     on_step : callable, optional
         Called as ``on_step(step, n_steps)`` while a method works.
 
@@ -101,35 +116,72 @@ def fit_fingerprint(
         raise ValueError(f"noise_std must be finite and > 0, got {noise_std}")
     checked = checked_series(series, schedule, mask)
     if method == "dictionary":
-        chosen = settings_of(DictionarySettings, settings)
-        problem = make_problem(checked, schedule, rank, grid, noise_std, on_step)
-        result = fit_dictionary(problem, chosen)
+        chosen, fit = settings_of(DictionarySettings, settings), fit_dictionary
     else:
         scan_cnn = import_module("mrspec_prep.networks.fingerprinting.scan_cnn")  # needs torch
-        chosen = scan_cnn.chosen_settings(settings)
-        problem = make_problem(checked, schedule, rank, grid, noise_std)
-        result = scan_cnn.fit_scan_cnn(problem, chosen, seed=seed, device=device, on_step=on_step)
+        chosen, fit = scan_cnn.chosen_settings(settings), scan_cnn.fit_scan_cnn
+    if sampling is not None:
+        _check_sampling(sampling, checked, chosen.window)
+    dictionary = make_dictionary(schedule, grid, rank, magnitude=checked.magnitude, window=chosen.window)
+    problem = make_problem(checked, dictionary, noise_std, sampling, chosen.n_iterations, device)
+    result = fit(problem, chosen, seed=seed, device=device, on_step=on_step)
     result.settings.update(
         method=method,
         magnitude=checked.magnitude,
-        noise="given" if noise_std is not None else "residuals of the subspace",
+        noise="given" if noise_std is not None else "of the series",
+        sampling="unknown" if sampling is None else f"{len(sampling.spread)} interleaves",
         n_frames=len(schedule),
         n_atoms=len(problem.dictionary.atoms),
     )
     return result
 
 
-def make_problem(checked, schedule, rank, grid=None, noise_std=None, on_step=None):
-    """Problem of a checked series: dictionary, coefficients and noise (arguments of ``fit_fingerprint``)."""
-    dictionary = make_dictionary(schedule, grid, rank, magnitude=checked.magnitude)
-    found = project(checked.voxels, dictionary.subspace, on_step)
-    return FingerprintProblem(checked, dictionary, found.values, found.noise_std if noise_std is None else noise_std)
+def _check_sampling(sampling, checked, window):
+    """Refuse what least squares of the samples cannot use."""
+    sampling.check(checked.volume.shape)
+    if window > 1:
+        raise ValueError(f"window = {window} and sampling exclude each other: give the frames before any averaging")
+    if checked.magnitude:
+        raise ValueError("sampling needs complex frames, and these are magnitudes: leave sampling out")
+    if not np.isfinite(checked.volume).all():
+        raise ValueError("the series holds NaN or infinite values outside the mask: sampling needs every voxel")
 
 
-def fit_dictionary(problem, settings):
-    """Return the method ``dictionary``: the series' own coefficients, matched."""
+def make_problem(checked, dictionary, noise_std=None, sampling=None, n_iterations=N_ITERATIONS, device="cpu"):
+    """Coefficients of a series and their noise.
+
+    Parameters
+    ----------
+    checked : Series
+    dictionary : Dictionary
+    noise_std : float, optional
+        Default: from what the subspace leaves; with sampling, from the difference of two halves of the frames.
+    sampling : Sampling, optional
+    n_iterations : int
+    device : str
+
+    Returns
+    -------
+    FingerprintProblem
+
+    """
+    if sampling is None:
+        found = project(checked.voxels, dictionary.subspace)
+        return FingerprintProblem(checked, dictionary, found.values, noise_std or found.noise_std)
+    sets = alternating_halves(len(dictionary.schedule))
+    device = device_of(device)
+    sets = sets if noise_std is None else sets[:1]
+    every = coefficients_of(checked, dictionary.subspace, sets, sampling, n_iterations, device)
+    values, *halves = every
+    return FingerprintProblem(checked, dictionary, values, noise_std or noise_of_halves(*halves), sampling)
+
+
+def fit_dictionary(problem, settings, seed=0, device="cpu", on_step=None):
+    """Return the method ``dictionary``: the series' own coefficients, matched (``fit_fingerprint``)."""
     fit = fit_voxels(problem.coefficients, problem.dictionary, settings)
     to_maps = problem.series.to_maps
+    if on_step is not None:
+        on_step(1, 1)
     return FingerprintResult(
         to_maps(fit.t1),
         to_maps(fit.t2),
@@ -141,5 +193,7 @@ def fit_dictionary(problem, settings):
         problem.noise_std,
         problem.dictionary.power,
         problem.dictionary.rank,
+        device=device_of(device) if problem.sampling is not None else "cpu",
+        seed=seed,
         settings=dict(vars(settings)),
     )

@@ -28,7 +28,7 @@ class Coefficients:
     noise_std: float
 
 
-def project(series, subspace, on_step=None):
+def project(series, subspace):
     """Coefficients of every voxel, and their noise from what the subspace leaves.
 
     c = Phi rho. The errors of neighbouring frames hang together (sliding windows, aliasing), so the variance of c is
@@ -41,8 +41,6 @@ def project(series, subspace, on_step=None):
         Real or complex.
     subspace : (rank, n_frames) array
         Orthonormal rows.
-    on_step : callable, optional
-        ``on_step(voxels done, n_voxels)``.
 
     Returns
     -------
@@ -52,7 +50,6 @@ def project(series, subspace, on_step=None):
     rank, n_frames = subspace.shape
     values, variances = np.empty((len(series), rank), complex), np.empty(len(series))
     bounds = np.arange(0, n_frames, SPAN)
-    done = [0]
 
     def block(start, stop):
         part = np.asarray(series[start:stop], dtype=complex)
@@ -61,9 +58,6 @@ def project(series, subspace, on_step=None):
         sums = np.stack([np.add.reduceat(left * row, bounds, axis=1) for row in subspace], axis=-1)
         values[start:stop] = c
         variances[start:stop] = (np.abs(sums) ** 2).sum(axis=1).mean(axis=1) / 2
-        done[0] += stop - start
-        if on_step is not None:
-            on_step(done[0], len(series))
 
     with single_threaded_blas():
         for_blocks(len(series), BLOCK, block)

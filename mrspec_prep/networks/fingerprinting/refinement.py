@@ -34,6 +34,8 @@ def refine(coefficients, dictionary, index):
         m [signal units].
     product : (n_voxels,) array
         |d'c| / ||d|| [signal units].
+    signals : (n_voxels, rank) array
+        d.
 
     """
     grid = dictionary.grid
@@ -44,14 +46,15 @@ def refine(coefficients, dictionary, index):
     parts = np.ascontiguousarray(np.stack([coefficients.real, coefficients.imag], axis=1), dtype=float)
     logs = tuple(np.log(axis) for axis in grid.axes)
     place, found = np.empty((len(start), 2)), np.empty((len(start), 3))
+    signals = np.empty((len(start), dictionary.rank))
 
     def block(first, last):
         rows = slice(first, last)
-        _climb(padded, logs[0], logs[1], parts[rows], start[rows], place[rows], found[rows])
+        _climb(padded, logs[0], logs[1], parts[rows], start[rows], place[rows], found[rows], signals[rows])
 
     for_blocks(len(start), BLOCK, block)
     t2, t1 = (np.exp(np.interp(place[:, a], np.arange(grid.shape[a]), logs[a])) for a in (0, 1))
-    return t1, np.minimum(t2, t1), found[:, 0] + 1j * found[:, 1], found[:, 2]
+    return t1, np.minimum(t2, t1), found[:, 0] + 1j * found[:, 1], found[:, 2], signals
 
 
 def _with_border(table):
@@ -150,8 +153,8 @@ def _allowed(logs2, logs1, place):
 
 
 @compiled
-def _climb(padded, logs2, logs1, parts, start, place, found):
-    """Fill ``place`` (grid steps along t2, t1) and ``found`` (Re M0, Im M0, inner product)."""
+def _climb(padded, logs2, logs1, parts, start, place, found, signals):
+    """Fill ``place`` (grid steps along t2, t1), ``found`` (Re M0, Im M0, inner product) and ``signals``."""
     weights, slopes = np.empty((2, 4)), np.empty((2, 4))
     signal, step, there = np.empty((3, padded.shape[2])), np.empty(2), np.empty(2)
     size2, size1 = padded.shape[0] - 2, padded.shape[1] - 2
@@ -167,6 +170,7 @@ def _climb(padded, logs2, logs1, parts, start, place, found):
             if score > best and _allowed(logs2, logs1, there):
                 here[:], best, halvings = there, score, 0
                 found[v, 0], found[v, 1], found[v, 2] = x / norm2, y / norm2, np.sqrt(score)
+                signals[v] = signal[0]
                 settled = 0.0 < moved < SETTLED
                 if settled or not _step(voxel, signal, norm2, x, y, step):
                     break

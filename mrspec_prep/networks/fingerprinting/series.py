@@ -17,12 +17,15 @@ class Series:
         Shape of the maps.
     magnitude : bool
         Whether the numbers are magnitudes: real, none negative.
+    volume : (..., n_frames) array
+        The whole series.
 
     """
 
     voxels: np.ndarray
     mask: np.ndarray
     magnitude: bool
+    volume: np.ndarray
 
     def to_maps(self, values):
         """Rows of voxels, (n_voxels, ...), into maps; 0 outside the mask."""
@@ -77,4 +80,4 @@ def checked_series(series, schedule, mask=None):
             f"{int((signal == 0).sum())} voxels of the mask are zero in every frame: mask those voxels out"
         )
     voxels = series[chosen]
-    return Series(voxels, chosen, not np.iscomplexobj(voxels) and bool((voxels >= 0).all()))
+    return Series(voxels, chosen, not np.iscomplexobj(voxels) and bool((voxels >= 0).all()), series)

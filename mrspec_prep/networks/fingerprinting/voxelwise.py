@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.networks.fingerprinting.matching import match_atoms
+from mrspec_prep.networks.fingerprinting.reconstruction import N_ITERATIONS
 from mrspec_prep.networks.fingerprinting.refinement import refine
 
 
@@ -16,14 +17,24 @@ class DictionarySettings:
     ----------
     refine : bool
         Fit relaxation times between the atoms; False: those of the best atom.
+    n_iterations : int
+        Conjugate gradients, where the sampling is known.
+    window : int
+        Frames that the reconstruction averaged (sliding window); 1: none.
 
     """
 
     refine: bool = True
+    n_iterations: int = N_ITERATIONS
+    window: int = 1
 
     def __post_init__(self):
         if not isinstance(self.refine, bool):
             raise ValueError(f"refine must be true or false, got {self.refine!r}")
+        for name in ("n_iterations", "window"):
+            value = getattr(self, name)
+            if int(value) != value or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +51,10 @@ class VoxelFit:
         |<c, Phi d>| / ||Phi d|| [signal units].
     match : (n_voxels,) array
         The same over ||c||.
+    signals : (n_voxels, rank) array
+        Phi d, per unit of M0.
+    atoms : (n_voxels,) int array
+        Best atom, index of ``dictionary.atoms``.
 
     """
 
@@ -48,6 +63,8 @@ class VoxelFit:
     m0: np.ndarray
     product: np.ndarray
     match: np.ndarray
+    signals: np.ndarray
+    atoms: np.ndarray
 
 
 def fit_voxels(coefficients, dictionary, settings=None):
@@ -67,13 +84,13 @@ def fit_voxels(coefficients, dictionary, settings=None):
     settings = settings or DictionarySettings()
     index, product = match_atoms(coefficients, dictionary.directions)
     if settings.refine:
-        t1, t2, m0, product = refine(coefficients, dictionary, index)
+        t1, t2, m0, product, signals = refine(coefficients, dictionary, index)
     else:
         pairs = dictionary.grid.bins()
         chosen = dictionary.atoms[index]
         t1, t2 = pairs["t1"][chosen], pairs["t2"][chosen]
-        atoms = dictionary.table.reshape(-1, dictionary.rank)[chosen]
-        m0 = (atoms * coefficients).sum(axis=1) / (atoms**2).sum(axis=1)
+        signals = dictionary.table.reshape(-1, dictionary.rank)[chosen]
+        m0 = (signals * coefficients).sum(axis=1) / (signals**2).sum(axis=1)
     norms = np.linalg.norm(coefficients, axis=1)
     match = np.minimum(product / np.where(norms > 0, norms, 1.0), 1.0)
-    return VoxelFit(t1, t2, m0, product, match)
+    return VoxelFit(t1, t2, m0, product, match, signals, index)

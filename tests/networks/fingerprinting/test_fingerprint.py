@@ -80,8 +80,9 @@ def test_the_refined_fit_is_never_worse_than_the_atom_and_is_least_squares(dicti
     t1, t2, m0 = tissues(200)
     c = m0[:, None] * dictionary.compress(t1, t2) + noise((200, 6), 0.05)
     index, product = match_atoms(c, dictionary.directions)
-    r1, r2, _, better = refine(c, dictionary, index)
+    r1, r2, _, better, signals = refine(c, dictionary, index)
     assert (better >= product * (1 - 1e-12)).all()
+    np.testing.assert_allclose(signals, dictionary.compress(r1, r2), rtol=0, atol=2e-3 * np.abs(signals).max())
     inside = (r1 < 4000) & (r2 > 10) & (r2 < 0.9 * r1) & (r2 < 1300)
     for factors in ((1.01, 1.0), (0.99, 1.0), (1.0, 1.01), (1.0, 0.99)):  # no neighbour fits better
         near = dictionary.compress(r1 * factors[0], r2 * factors[1])
@@ -145,8 +146,8 @@ def test_a_share_of_energy_chooses_the_rank():
 
 def test_steps_are_told():
     steps = []
-    fit_fingerprint(np.ones((1500, 240)), SCHEDULE, grid=GRID, on_step=lambda *s: steps.append(s))
-    assert steps[-1] == (1500, 1500)
+    fit_fingerprint(np.ones((5, 240)), SCHEDULE, grid=GRID, on_step=lambda *s: steps.append(s))
+    assert steps == [(1, 1)]
 
 
 ONES = np.ones((5, 240), complex)
