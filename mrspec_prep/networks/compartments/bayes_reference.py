@@ -145,7 +145,7 @@ class Possible:
     gap_error: float
 
 
-def compare(posterior: ClassPosterior, choices, binary=False) -> Possible:
+def compare(posterior: ClassPosterior, choices, binary=False, beside=None) -> Possible:
     """Expected accuracy of choices (n,) of 1 to n_classes, beside the best possible.
 
     Every signal counts by the probability that a choice is right, not by the one truth that was drawn: the error of
@@ -158,6 +158,9 @@ def compare(posterior: ClassPosterior, choices, binary=False) -> Possible:
         Number of compartments; with ``binary`` 1, or anything above for more than one.
     binary : bool
         One compartment against more.
+    beside : (n, n_classes) array, optional
+        Probabilities of a network. ``least`` is then of the choice by their geometric mean with those of the other
+        runs: where the sampler errs more than the network, that choice comes closer to the best possible.
 
     Returns
     -------
@@ -167,6 +170,8 @@ def compare(posterior: ClassPosterior, choices, binary=False) -> Possible:
     runs = posterior.repeat_probs
     joint = posterior.probs
     others = [np.logaddexp.reduce(np.delete(posterior.log_evidence, r, axis=0), axis=0) for r in range(len(runs))]
+    if beside is not None:
+        others = [0.5 * (found + np.log(np.maximum(beside, 1e-12))) for found in others]
     others = np.stack([_probabilities(found) for found in others])
     chosen = np.asarray(choices) - 1
     if binary:

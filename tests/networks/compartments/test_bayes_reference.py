@@ -100,6 +100,9 @@ def test_posterior_is_calibrated_and_beats_a_worse_choice():
     assert found.given == pytest.approx(posterior.probs[:, 0].mean(), abs=0.03)
     assert found.least <= found.most + 0.02
     assert found.gap > 5 * found.gap_error > 0
+    assert compare(posterior, np.ones(200, int), beside=np.full((200, 2), 0.5)).least == found.least
+    misled = compare(posterior, np.ones(200, int), beside=np.tile([1.0, 0.0], (200, 1)))  # but where evidence is strong
+    assert found.given < misled.least < found.least
     assert posterior.evidence_std[0] < 1e-9
     assert 0 < posterior.evidence_std[1] < 0.5
 
