@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mrspec_prep.physics import KERNELS, Encodings, simulate_signals
+from mrspec_prep.physics.fingerprinting import Schedule, simulate_fisp
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 SCANS = [("zebra_t2star-adc", "01"), ("zebra_t2star-adc", "02"), ("echotime-array", "01"), ("t1-t2_mese", "01")]
-DATASETS = sorted({name for name, _ in SCANS})
+DATASETS = sorted({name for name, _ in SCANS} | {"mrf"})
 TO_INTERNAL = {"diffusivity": 1e3, "t2": 1e3, "t2star": 1e3, "t1": 1e3}
 
 
@@ -184,6 +185,28 @@ def test_organ_has_structure_borders_and_air(name, participant):
     apart = np.linalg.norm((tissues[1:] - tissues[:-1])[along], axis=1).mean()
     shuffled = np.random.default_rng(0).permutation(inside)
     assert apart < 0.75 * np.linalg.norm(inside - shuffled, axis=1).mean()
+
+
+def test_frames_of_fingerprinting_are_the_truth_plus_noise_of_the_size_said():
+    truth, tissues, m0 = read_truth("mrf", "01")
+    table = read_table(EXAMPLES / "mrf/sub-01/anat/sub-01_schedule.tsv")
+    inversions = [np.nan if word == "n/a" else float(word) * 1e3 for word in table["inversion_time"]]
+    times = [np.array(table[name], float) * 1e3 for name in ("repetition_time", "echo_time")]
+    schedule = Schedule(np.array(table["flip_angle"], float), *times, inversions)
+    compartments = truth["Compartments"]
+    t1, t2 = ([content[axis] * 1e3 for content in compartments.values()] for axis in ("t1", "t2"))
+    weights = np.array([[held.get(c, 0.0) for c in compartments] for held in truth["TissueCompartments"].values()])
+    content = tissues @ weights
+    full = np.divide(m0, content.sum(axis=-1), out=np.zeros_like(m0), where=content.sum(axis=-1) > 0.01)
+    clean = full[..., None] * (content @ simulate_fisp(schedule, t1, t2))
+    real, imaginary = (load(EXAMPLES / f"mrf/sub-01/anat/sub-01_part-{part}_MRF.nii.gz") for part in ("real", "imag"))
+    frames = real + 1j * imaginary.astype(float)
+    turn = np.exp(-1j * np.angle((frames * clean).sum(axis=-1)))[..., None]
+    left, noise_std = (frames * turn - clean)[content.sum(axis=-1) > 0.5], truth["NoiseStandardDeviation"]["sub-01"]
+    assert abs(left.imag.std() / noise_std - 1) < 0.03 and abs(left.real.std() / noise_std - 1) < 0.03
+    inside = read_mask("mrf", "01")
+    strength = np.sqrt((np.abs(clean[inside]) ** 2).mean(axis=-1)).mean()
+    assert abs(strength / noise_std - 6) < 0.1
 
 
 def test_the_two_participants_differ():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.networks import METHODS
+from mrspec_prep.networks.fingerprinting.fingerprint import METHODS as FINGERPRINTING
 from mrspec_prep.networks.scan_cnn.fit import SCAN_METHODS
 from mrspec_prep.options import Options, OptionsError, load_options
 from mrspec_prep.physics import KERNELS
@@ -21,7 +22,8 @@ GROUP = find_workflow("group_inspect")
 MAPPING = [path for path in FILES if path.stem.endswith("_maps")]  # parameter maps of signal models
 CLASSIFYING = [path for path in FILES if path.stem.endswith("_classify")]  # numbers of compartments
 SCANNING = [path for path in FILES if path.stem.endswith("_scan-cnn")]  # T2 and T2* from whole images
-PARTICIPANT = [path for path in FILES if path not in (GROUP, *MAPPING, *CLASSIFYING, *SCANNING)]
+MRF = find_workflow("mrf_subspace")  # fingerprinting
+PARTICIPANT = [path for path in FILES if path not in (GROUP, MRF, *MAPPING, *CLASSIFYING, *SCANNING)]
 MAPS = "inspect-map"  # continuous maps beside the clusters: never chosen by itself
 NEEDED = {"dwi": ("bvalue", "direction", "echo_time"), "MESE": ("echo_time",), "MEGRE": ("echo_time",)}
 NEEDED["IRT1"] = ("inversion_time",)
@@ -130,6 +132,16 @@ def test_a_file_of_scan_specific_maps_gives_every_key_and_its_default_and_wants_
     assert options.select.suffix == {"t2": "MESE", "t2star": "MEGRE"}[kind]
     text = path.read_text(encoding="utf-8").replace("\n# ", " ")
     for method in SCAN_METHODS:
+        assert f"{method} (" in text, method
+
+
+def test_the_file_of_fingerprinting_gives_every_key_and_its_default_and_wants_nothing_else():
+    values, defaults = tomllib.loads(MRF.read_text(encoding="utf-8")), Options().to_dict()
+    assert values["mrf"] == defaults["mrf"] | {"wanted": True}
+    options = load_options(MRF)
+    assert not (options.wants_spectra or options.maps.wanted or options.classifier.wanted or options.scan_cnn.wanted)
+    text = MRF.read_text(encoding="utf-8").replace("\n# ", " ")
+    for method in FINGERPRINTING:
         assert f"{method} (" in text, method
 
 

@@ -234,19 +234,31 @@ def _is_mask_of(series, path):
 
 
 def _masks_by_pattern(series, pattern):
+    path = filled_in(pattern, {"subject": series.subject, "session": series.session})
+    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
+    if not found:
+        raise InputError(
+            "no file of this name", file=path, remedy="correct the pattern of --mask or --noise, or use automatic ones"
+        )
+    return found
+
+
+def filled_in(pattern, entities):
+    """Path of a file name pattern with ``{subject}`` and ``{session}``.
+
+    Raises
+    ------
+    InputError
+        Another name in braces.
+
+    """
     try:
-        text = pattern.format(subject=series.subject, session=series.session or "")
+        text = pattern.format(subject=entities["subject"], session=entities.get("session") or "")
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(
             "the file name pattern cannot be filled in", file=pattern, remedy="use only {subject} and {session}"
         ) from error
-    path = Path(text).expanduser()
-    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
-    if not found:
-        raise InputError(
-            "no file of this name", file=text, remedy="correct the pattern of --mask or --noise, or use automatic ones"
-        )
-    return found
+    return Path(text).expanduser()
 
 
 def load_mask(paths, series):
@@ -268,11 +280,15 @@ def load_mask(paths, series):
         A mask on another grid (1e-3 mm), of several volumes, empty, or unreadable.
 
     """
-    first = read_grid(series.images[0])
+    return common_mask(paths, series.images[0], read_grid(series.images[0]))
+
+
+def common_mask(paths, image, first):
+    """Region common to masks that must lie on the grid ``first`` of an image (``load_mask``)."""
     roi = np.ones(first.shape, bool)
     for path in paths:
         grid = read_grid(path)
-        check_same_grid(path, grid, series.images[0], first)
+        check_same_grid(path, grid, image, first)
         if grid.n_volumes != 1:
             raise InputError("a mask must hold one volume", file=path, value=grid.n_volumes, remedy="split it")
         (volume,) = iterate_volumes(path)

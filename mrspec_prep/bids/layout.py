@@ -282,7 +282,7 @@ def participant_files(layout, subject):
     return sorted((Path(path) for (path,) in rows), key=natural_key)
 
 
-def find_images(layout, subject, select, sessions=None):
+def find_images(layout, subject, select, sessions=None, suffixes=None):
     """NIfTI images of one participant that may take part in a series.
 
     Parameters
@@ -293,6 +293,8 @@ def find_images(layout, subject, select, sessions=None):
     select : mrspec_prep.options.SelectOptions
     sessions : sequence of str, optional
         Labels with or without ``ses-``; all by default.
+    suffixes : dict of str to sequence of str
+        Suffixes that are looked for, by datatype; default: those of series of encodings.
 
     Returns
     -------
@@ -307,7 +309,8 @@ def find_images(layout, subject, select, sessions=None):
     """
     folder = Path(layout.root) / f"sub-{subject}"
     check_folders(folder)
-    images = [path for path in participant_files(layout, subject) if _is_candidate(split_name(path), select)]
+    names = [(path, split_name(path)) for path in participant_files(layout, subject)]
+    images = [path for path, name in names if _is_candidate(name, select, suffixes or SUFFIXES)]
     if sessions:
         valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
         wanted = _select([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
@@ -341,9 +344,9 @@ def _check_name(participant, path, images):
         )
 
 
-def _is_candidate(name, select):
-    suffixes = SUFFIXES.get(name.datatype, ()) if select.datatype in ("auto", name.datatype) else ()
-    return name.extension in NIFTI and name.suffix in suffixes and select.suffix in ("auto", name.suffix)
+def _is_candidate(name, select, suffixes):
+    known = suffixes.get(name.datatype, ()) if select.datatype in ("auto", name.datatype) else ()
+    return name.extension in NIFTI and name.suffix in known and select.suffix in ("auto", name.suffix)
 
 
 def filter_images(images, filters):
@@ -353,8 +356,8 @@ def filter_images(images, filters):
     ----------
     images : sequence of Path
     filters : dict
-        Content of the filter file: ``dwi``, ``anat``, ``mese``, ``megre``, ``irt1`` -> entity
-        -> value. ``null`` asks for the entity to be absent, ``"*"`` for any value, a list
+        Content of the filter file: ``dwi``, ``anat``, ``mese``, ``megre``, ``irt1``, ``mrf``
+        -> entity -> value. ``null`` asks for the entity to be absent, ``"*"`` for any value, a list
         for one of several. Other keys are tolerated.
 
     Returns
@@ -371,7 +374,7 @@ def filter_images(images, filters):
     """
     notes = []
     for query, entities in filters.items():
-        if query.lower() not in {"anat", "dwi", "mese", "megre", "irt1"}:
+        if query.lower() not in {"anat", "dwi", "mese", "megre", "irt1", "mrf"}:
             continue
         if not isinstance(entities, dict):
             raise InputError(

@@ -18,6 +18,7 @@ GRID_TOLERANCE = 1e-3  # mm: how far two affines may differ
 SMALLEST_VOXEL = 1e-15  # mm3, far below any voxel, also one written in metres
 CHUNK = 1 << 20  # bytes
 MOST_COMPRESSED = 1100  # gzip cannot shrink data by more than this factor
+REAL, COMPLEX = "biuf", "biufc"  # kinds of numbers that an image may hold
 SLACK = 4096  # bytes that a gzip stream may hold beyond the data before its length is counted
 NIBABEL_ERRORS = (nib.filebasedimages.ImageFileError, HeaderDataError, HeaderTypeError, WrapStructError)
 BROKEN = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *NIBABEL_ERRORS)
@@ -44,14 +45,16 @@ def in_words(shape):
     return " x ".join(str(n) for n in shape)
 
 
-def open_image(path):
+def open_image(path, kinds=REAL):
     """Nibabel image of a NIfTI file whose header can be believed; no data are read.
+
+    ``kinds`` are those of the numbers that it may hold, ``REAL`` or ``COMPLEX``.
 
     Raises
     ------
     InputError
         Missing, no permission, 0 bytes, no NIfTI, header cut or impossible, fewer bytes
-        than the header promises, or values that are not real numbers.
+        than the header promises, or numbers of another kind.
 
     """
     path = Path(path)
@@ -68,7 +71,7 @@ def open_image(path):
         image.get_data_dtype()
     except BROKEN as error:
         raise _damaged(path, error) from error
-    _check_header(path, image, size)
+    _check_header(path, image, size, kinds)
     return image
 
 
@@ -79,9 +82,9 @@ def _damaged(path, error):
     return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
 
 
-def _check_header(path, image, size):
+def _check_header(path, image, size, kinds):
     shape, dtype, affine = image.shape, image.get_data_dtype(), image.affine
-    if dtype.kind not in "biuf":
+    if dtype.kind not in kinds:
         raise InputError(
             "the image holds no real numbers", file=path, value=dtype, remedy="convert it to magnitude or real values"
         )
@@ -131,20 +134,20 @@ def _open_content(path):
     return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
-def read_grid(path):
+def read_grid(path, kinds=REAL):
     """Grid3D of a NIfTI file (see ``open_image`` for what is checked)."""
-    image = open_image(path)
+    image = open_image(path, kinds)
     shape = (*image.shape, 1, 1)[:3]
     return Grid3D(shape, image.shape[3] if image.ndim == 4 else 1, np.array(image.affine, dtype=float))
 
 
-def iterate_volumes(path):
+def iterate_volumes(path, kinds=REAL):
     """Volumes of a NIfTI file one after the other, read as a stream.
 
     Yields
     ------
     (nx, ny, nz) float32 array
-        Scaled by the header's slope and intercept.
+        Scaled by the header's slope and intercept; complex64 of an image of complex numbers.
 
     Raises
     ------
@@ -153,7 +156,7 @@ def iterate_volumes(path):
 
     """
     path = Path(path)
-    image = open_image(path)
+    image = open_image(path, kinds)
     shape = (*image.shape, 1, 1)[:3]
     n_volumes = image.shape[3] if image.ndim == 4 else 1
     dtype, proxy = image.get_data_dtype(), image.dataobj
@@ -176,10 +179,11 @@ def iterate_volumes(path):
 
 def _scaled(stored, proxy):
     """Stored values x slope + intercept; what float32 cannot hold becomes infinite, and is refused later."""
+    single = np.complex64 if stored.dtype.kind == "c" else np.float32
     with np.errstate(over="ignore", invalid="ignore"):
         if (proxy.slope, proxy.inter) == (1, 0):
-            return stored.astype(np.float32)
-        return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(np.float32)
+            return stored.astype(single)
+        return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(single)
 
 
 def check_same_grid(path, grid, other_path, other):

@@ -6,10 +6,12 @@ import numpy as np
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import encodings_table, table_text
-from mrspec_prep.bids.images import load_mask
+from mrspec_prep.bids.images import common_mask, load_mask
+from mrspec_prep.bids.nifti import COMPLEX, read_grid
 from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.cli.classifier_preview import classifier_cost, classifier_outputs, describe_classifier
 from mrspec_prep.cli.maps_preview import describe_maps, map_outputs, maps_cost
+from mrspec_prep.cli.mrf_preview import describe_fingerprinting, schedule_table
 from mrspec_prep.cli.scan_preview import describe_scan, scan_cost, scan_outputs
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.spectra import identify
@@ -29,8 +31,17 @@ def describe_plan(plan, resources):
     """Preview of one participant as text."""
     lines = [f"sub-{plan.subject}", "=" * (4 + len(plan.subject))]
     for series_plan in plan.series:
-        lines += _describe_series(series_plan, resources)
+        if series_plan.options.mrf.wanted:
+            lines += describe_fingerprinting(series_plan, _n_masked(series_plan), _duration)
+        else:
+            lines += _describe_series(series_plan, resources)
     return "\n".join(lines) + "\n"
+
+
+def _n_masked(plan):
+    """Voxels of the masks of a fingerprinting series; None without any."""
+    image = plan.series.images[0]
+    return int(common_mask(plan.masks, image, read_grid(image, COMPLEX)).sum()) if plan.masks else None
 
 
 def _describe_series(plan, resources):
@@ -132,6 +143,9 @@ def write_preview(plan, out_dir, resources):
     folder = Path(out_dir) / "logs"
     for number, series_plan in enumerate(plan.series):
         series = series_plan.series
-        table = encodings_table(series.encodings, [image.name for image in series.images], series.volumes)
+        if series_plan.options.mrf.wanted:
+            table = schedule_table(series_plan)
+        else:
+            table = encodings_table(series.encodings, [image.name for image in series.images], series.volumes)
         write_atomically(folder / f"sub-{plan.subject}_series-{number}_volumes.tsv", table_text(table))
     return write_atomically(folder / f"sub-{plan.subject}_preview.txt", describe_plan(plan, resources))

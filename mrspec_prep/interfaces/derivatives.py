@@ -14,7 +14,7 @@ from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, 
 from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.spectra import default_regions, find_peaks, identify
 
-ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map"}
+ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map", "m0": "M0map"}
 
 
 class SaveInputSpec(SeriesInputSpec):
@@ -44,9 +44,10 @@ class SaveDerivatives(SimpleInterface):
 
     output_spec = _SaveOutputSpec
     _always_run = True
+    _read = staticmethod(read_series)
 
     def _begin(self):
-        self.series = read_series(self.inputs.series)
+        self.series = self._read(self.inputs.series)
         self.roi = np.load(self.inputs.roi)
         self.written = []
         here = {"raw": self.inputs.bids_dir, "": self.inputs.out_dir}

@@ -186,7 +186,7 @@ def as_json(value):
 
 
 class _SaveMapsInputSpec(SaveInputSpec):
-    maps = File(exists=True, mandatory=True, desc="arrays of ``FitMaps`` (npz)")
+    maps = File(exists=True, mandatory=True, desc="arrays of ``FitMaps`` or of a fit like it (npz)")
     notes = File(exists=True, mandatory=True, desc="what was done (JSON)")
 
 

@@ -8,6 +8,7 @@ from mrspec_prep.options.checks import LARGEST_N_COMPONENTS, OptionsError
 from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
+from mrspec_prep.options.mrf import MRFOptions
 from mrspec_prep.options.scan_cnn import ScanCNNOptions
 from mrspec_prep.options.sections import (
     ALPHA_RULES,
@@ -38,6 +39,7 @@ __all__ = [
     "InspectMapOptions",
     "InspectOptions",
     "KernelOptions",
+    "MRFOptions",
     "MapsOptions",
     "MaskOptions",
     "NNLSOptions",

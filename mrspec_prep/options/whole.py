@@ -11,6 +11,7 @@ from mrspec_prep.options.checks import OptionsError, nearest
 from mrspec_prep.options.classifier import ClassifierOptions
 from mrspec_prep.options.group import GroupOptions
 from mrspec_prep.options.maps import MapsOptions
+from mrspec_prep.options.mrf import MRFOptions
 from mrspec_prep.options.scan_cnn import ScanCNNOptions
 from mrspec_prep.options.sections import (
     MAGNITUDES,
@@ -41,6 +42,7 @@ class Options:
     maps: MapsOptions = field(default_factory=MapsOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     scan_cnn: ScanCNNOptions = field(default_factory=ScanCNNOptions)
+    mrf: MRFOptions = field(default_factory=MRFOptions)
     group: GroupOptions = field(default_factory=GroupOptions)
 
     def __post_init__(self):
@@ -67,11 +69,15 @@ class Options:
         self._check_what_is_wanted()
 
     def _check_what_is_wanted(self):
-        if not (self.wants_spectra or self.maps.wanted or self.classifier.wanted or self.scan_cnn.wanted):
+        of_encodings = self.wants_spectra or self.maps.wanted or self.classifier.wanted or self.scan_cnn.wanted
+        if not (of_encodings or self.mrf.wanted):
             raise OptionsError(
                 "nothing would be computed: nnls.wanted and inspect.wanted are false, inspect_map.n_components is 0, "
-                "maps.model is empty, scan_cnn.wanted is false and classifier.wanted is false: set one of them"
+                "maps.model is empty, scan_cnn.wanted and mrf.wanted are false and classifier.wanted is false: set one "
+                "of them"
             )
+        if self.mrf.wanted:
+            self._check_fingerprinting(of_encodings)
         if self.uncertainty.wanted and not self.nnls.wanted:
             raise OptionsError(
                 "[uncertainty] is of voxelwise spectra, and nnls.wanted is false: set nnls.wanted = true, or "
@@ -96,6 +102,20 @@ class Options:
                 raise OptionsError(
                     f"{who} gaussian and rician noise, and noise.distribution is nc-chi: set {section}.distribution"
                 )
+
+    def _check_fingerprinting(self, others):
+        """Refuse what a fingerprinting series cannot give beside its maps."""
+        if others:
+            raise OptionsError(
+                "mrf.wanted = true is of fingerprinting series alone: take --workflow mrf_subspace, or set "
+                "nnls.wanted, inspect.wanted, scan_cnn.wanted and classifier.wanted to false, "
+                "inspect_map.n_components to 0 and maps.model to empty"
+            )
+        if isinstance(self.noise.method, str) and self.noise.method != "auto":
+            raise OptionsError(
+                "fingerprinting takes noise.method = auto (from the series itself) or a number, the standard "
+                f"deviation of the real part of one coefficient [signal units], got {self.noise.method!r}"
+            )
 
     @property
     def wants_spectra(self):

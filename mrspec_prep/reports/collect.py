@@ -96,14 +96,21 @@ class SeriesResults:
             return None
         return found.data[self.roi.data.astype(bool)]
 
+    def _mapped(self):
+        """Methods that have maps, as in ``desc``."""
+        return {method for (_, method), found in self.methods.items() if found.maps}
+
     def missing_steps(self):
         """Names of the steps that were asked for and whose results are not there."""
         settings = self.acquisition.get("Settings", {})
         present = {
             "acquisition": bool(self.columns),
             "mask": self.roi is not None,
-            "noise": self.noise is not None,
         }
+        if settings.get("mrf", {}).get("wanted"):
+            present["mrf"] = set(_labels(settings["mrf"]["methods"])) <= self._mapped()
+            return [step for step, there in present.items() if not there]
+        present["noise"] = self.noise is not None
         if settings.get("nnls", {}).get("wanted", True):
             present["nnls"] = bool(self.parameters) and self.mean_spectrum is not None
         if settings.get("inspect", {}).get("wanted", True):
@@ -111,14 +118,17 @@ class SeriesResults:
         if settings.get("inspect_map", {}).get("n_components"):
             present["inspect_map"] = bool(self.components) and self.component_spectra is not None
         if settings.get("maps", {}).get("model"):
-            done = {method for (_, method), found in self.methods.items() if found.maps}
-            present["maps"] = {name.replace("-", "") for name in settings["maps"].get("methods", ["lsq"])} <= done
+            present["maps"] = set(_labels(settings["maps"].get("methods", ["lsq"]))) <= self._mapped()
         if settings.get("scan_cnn", {}).get("wanted"):
-            done = {method for (_, method), found in self.methods.items() if found.maps}
-            present["scan_cnn"] = {name.replace("-", "") for name in settings["scan_cnn"]["methods"]} <= done
+            present["scan_cnn"] = set(_labels(settings["scan_cnn"]["methods"])) <= self._mapped()
         if settings.get("classifier", {}).get("wanted"):
             present["classifier"] = self.n_compartments is not None and self.n_compartments_probs is not None
         return [step for step, there in present.items() if not there]
+
+
+def _labels(methods):
+    """Names of methods as in ``desc``."""
+    return [name.replace("-", "") for name in methods]
 
 
 def collect_series(out_dir, subject):

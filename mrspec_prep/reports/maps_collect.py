@@ -11,10 +11,12 @@ from mrspec_prep.physics.models import MODELS
 
 #: ``desc`` of each method, in the order of columns and tables
 METHODS = ("lsq", "lsqgmm", "learnedprior", "selfsup", "vae", "gmmvae", "loglinear", "varpro", "rician", "nlmvarpro")
-METHODS += ("scancnn",)  # sees whole images
-EXTRAS = ("risk", "latent", "residual", "valid", "converged")  # maps that are no parameter of a model
+METHODS += ("dictionary", "scancnn")  # of fingerprinting; of whole images
+AMPLITUDES = ("s0", "m0")  # of signals: no property of tissue
+EXTRAS = ("risk", "latent", "residual", "match", "phase", "valid", "converged")  # maps that are no parameter of a model
 _DESC = re.compile(rf"({'|'.join(METHODS)})(std|low|high)?")
-_MODELS = {name.replace("-", ""): name for name in MODELS}
+FINGERPRINT = "mrf"  # model of fingerprinting, beside those of ``physics.models``
+_MODELS = {name.replace("-", ""): name for name in (*MODELS, FINGERPRINT)}
 UNITS = {"um2/ms": "µm²/ms", "ms": "ms", "1": "", "signal": "a.u."}
 
 
@@ -43,15 +45,20 @@ class MethodMaps:
         return merged
 
     @property
+    def tissue(self):
+        """Parameters of the tissue that have a map."""
+        return [parameter for parameter in self.order if parameter not in AMPLITUDES]
+
+    @property
     def about_model(self):
         """Entry of the table of models, or None."""
         return MODELS.get(self.model)
 
     @property
     def order(self):
-        """Parameters that have a map: tissue first, as in the model's table, S0 and unknown ones last."""
+        """Parameters that have a map: tissue first, as in the model's table, S0 or M0 and unknown ones last."""
         known = [p.name for p in self.about_model.tissue] if self.about_model else []
-        return sorted(self.maps, key=lambda p: (p == "s0", known.index(p) if p in known else len(known), p))
+        return sorted(self.maps, key=lambda p: (p in AMPLITUDES, known.index(p) if p in known else len(known), p))
 
 
 def take_map(methods, found, entities):

@@ -79,6 +79,26 @@ def methods_figure(titles, estimates, stds, roi, view, entry):
 
 
 @styled
+def differences_figure(titles, differences, roi, view, entry):
+    """Differences of one parameter to another method's, a column per method, on one scale.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        Of the columns.
+    differences : sequence of (x, y, z) array
+        Display units.
+    roi : (x, y, z) bool array
+    view : View
+    entry : dict
+        Of ``data/maps.toml``, its range about 0.
+
+    """
+    norm, label = color_range(differences[0][roi], entry["range"]), f"{entry['symbol']} [{entry['unit']}]"
+    return _grid(titles, [Row(tuple(differences), norm, matplotlib.colormaps[entry["colormap"]], label)], roi, view)
+
+
+@styled
 def risk_figure(titles, risks, roi, view, legend):
     """Risk in steps: quiet within the noise, loud beyond.
 

@@ -164,7 +164,7 @@ def _clouds(methods, roi, words):
             which = "axis" if latent.shape[1] == 2 else "principal axis"
             axes = tuple(f"latent z, {order} {which}" for order in ("first", "second"))
             latents.append(Cloud(f"{name}: latent", principal(latent), axes, labels, shared=False))
-        tissue = [parameter for parameter in method.order if parameter != "s0"][:2]
+        tissue = method.tissue[:2]
         if len(tissue) == 2:
             points = np.stack([inside(method.maps[parameter], roi) for parameter in tissue], axis=1)
             axes = tuple(header_of(shared_entry([method], parameter)) for parameter in tissue)
@@ -174,14 +174,15 @@ def _clouds(methods, roi, words):
 
 
 def _residuals(methods, roi, affine, words, pen):
-    """Figure of the residuals over the noise, where they are known."""
-    fitted = [method for method in methods if inside(method.extras.get("residual"), roi) is not None]
-    if fitted:
-        entry, view = map_entry("model-residual"), side_by_side(roi, affine, len(fitted))
-        residuals = [method.extras["residual"].data for method in fitted]
-        figure = methods_figure(short_names(fitted, words), residuals, [None] * len(fitted), roi, view, entry)
-        yield {"kind": "heading", "text": entry["title"]}
-        yield pen.figure(figure, f"{_slug(fitted[0])}-residual", words["captions"]["model_residual"])
+    """Figures of the residuals over the noise, and of the match of fingerprints, where they are known."""
+    for extra in ("residual", "match"):
+        fitted = [method for method in methods if inside(method.extras.get(extra), roi) is not None]
+        if fitted:
+            entry, view = map_entry(f"model-{extra}"), side_by_side(roi, affine, len(fitted))
+            found = [method.extras[extra].data for method in fitted]
+            figure = methods_figure(short_names(fitted, words), found, [None] * len(fitted), roi, view, entry)
+            yield {"kind": "heading", "text": entry["title"]}
+            yield pen.figure(figure, f"{_slug(fitted[0])}-{extra}", words["captions"][f"model_{extra}"])
 
 
 def _directions(methods, roi, affine, words, pen, slug):

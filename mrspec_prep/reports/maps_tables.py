@@ -4,7 +4,7 @@ import numpy as np
 
 from mrspec_prep.bids.catalogue import cluster_color
 from mrspec_prep.reports.html import table_block
-from mrspec_prep.reports.maps_collect import entry_of
+from mrspec_prep.reports.maps_collect import AMPLITUDES, entry_of
 from mrspec_prep.reports.maps_numbers import agreement, doubts, inside
 from mrspec_prep.reports.words import decimals, percent, short
 
@@ -35,6 +35,11 @@ def parameters_of(methods):
     return list(dict.fromkeys([*longest, *(p for method in methods for p in method.order)]))
 
 
+def tissue_of(methods):
+    """Parameters of the tissue, of any method."""
+    return [parameter for parameter in parameters_of(methods) if parameter not in AMPLITUDES]
+
+
 def shared_entry(methods, parameter):
     """Entry of ``maps.toml`` of a parameter, from the first method that has it."""
     owner = next(method for method in methods if parameter in method.maps)
@@ -48,7 +53,7 @@ def header_of(entry):
 
 def medians_table(methods, roi, words):
     """Table: a row per method, median and standard deviation of each parameter."""
-    parameters = [parameter for parameter in parameters_of(methods) if parameter != "s0"]
+    parameters = tissue_of(methods)
     rows = []
     for method in methods:
         cells = []
@@ -65,7 +70,7 @@ def intervals_table(methods, roi, words):
     """Table: a row per parameter, a column per method with the interval of a single voxel; None without any."""
     known = [method for method in methods if method.low and method.high]
     rows = []
-    for parameter in (name for name in parameters_of(known) if name != "s0") if known else ():
+    for parameter in tissue_of(known) if known else ():
         cells = []
         for method in known:
             ends = [inside(maps.get(parameter), roi) for maps in (method.low, method.high)]
@@ -114,9 +119,11 @@ def _with_error(values, std):
 def agreement_table(others, reference, roi, words):
     """Table: every parameter by every method against least squares."""
     rows, colors = [], []
-    for parameter in (name for name in parameters_of([reference, *others]) if name != "s0"):
+    for parameter in tissue_of([reference, *others]):
         entry, std = shared_entry([reference, *others], parameter), inside(reference.std.get(parameter), roi)
-        digits = decimals(0.1 * float(np.median(std))) if std is not None else 4
+        values = inside(reference.maps[parameter], roi) if parameter in reference.maps else None
+        digits = 4 if values is None else decimals(0.01 * float(np.median(np.abs(values))))
+        digits = decimals(0.1 * float(np.median(std))) if std is not None else digits
         for method in others:
             found = agreement(method, reference, parameter, roi)
             if found is None:
@@ -132,12 +139,15 @@ def agreement_table(others, reference, roi, words):
             colors.append(words["maps"]["methods"][method.method]["color"])
     against = words["maps"]["methods"][reference.method]["title"]
     headers = [f"against {against}", "parameter", "median difference", "correlation", "beyond 2 std", "std ratio"]
-    return table_block(headers, rows, words["maps"]["verdict"]["agree_note"], colors)
+    keep = [i for i in range(len(headers)) if i < 4 or any(row[i] != NONE for row in rows)]
+    shown = [[row[i] for i in keep] for row in rows]
+    note = " ".join(words["maps"]["verdict"]["agree_notes"][: len(keep) - 3])
+    return table_block([headers[i] for i in keep], shown, note, colors)
 
 
 def components_table(mixed, found, roi, words):
     """Table: a row per number of a component, a column per method with its share and medians."""
-    parameters = [parameter for parameter in parameters_of(mixed) if parameter != "s0"]
+    parameters = tissue_of(mixed)
     rows = []
     for index in range(max(map(len, found))):
         cells = []

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.bids.catalogue import model_entry
-from mrspec_prep.reports.maps_collect import entry_of
+from mrspec_prep.reports.maps_collect import FINGERPRINT, entry_of
 from mrspec_prep.reports.maps_numbers import agreement, collapsed, doubts, inside
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import capital, join, number, percent, short
 
-REFERENCES = ("lsq", "varpro", "rician")  # every voxel on its own; the first that ran is what others are held against
+#: every voxel on its own; the first that ran is what others are held against
+REFERENCES = ("lsq", "varpro", "rician", "dictionary")
 LEARNING = {"lsqgmm", "learnedprior", "vae", "gmmvae"}  # methods whose prior is learned from the voxels
 ALL = 0.0005  # share of voxels that may be missing from nearly all
 
@@ -148,6 +149,8 @@ def maps_facts(series, words):
         return {}
     model, methods = next(iter(models.items()))
     about = methods[0].metadata
+    if model == FINGERPRINT:
+        return fingerprint_facts(methods, words)
     entry = model_entry(model) if model else {}
     cited = f" [{'; '.join(f'@{key}' for key in entry['references'])}]" if entry.get("references") else ""
     rician = [method for method in methods if method.metadata.get("Distribution") == "rician"]
@@ -160,9 +163,27 @@ def maps_facts(series, words):
         "maps_powder": kind is not None and "bvalue" in kind.needs and not kind.oriented,
         "maps_rician_methods": join([title_of(method, words) for method in rician]) or None,
         "maps_risk": any("risk" in method.extras for method in methods),
+        "maps_risk_of": title_of(reference_among(methods), words) if reference_among(methods) else None,
         "maps_risk_limit": number(words["maps"]["limits"]["risk"]),
         **{f"maps_{method.method}": True for method in methods},
         **_network_facts(methods),
+    }
+
+
+def fingerprint_facts(methods, words):
+    """Facts for the methods text of fingerprinting maps."""
+    about = methods[0].metadata
+    return {
+        "mrf_n_frames": number(about["NFrames"]) if "NFrames" in about else None,
+        "mrf_n_atoms": number(about["NAtoms"]) if "NAtoms" in about else None,
+        "mrf_rank": number(about["Rank"]) if "Rank" in about else None,
+        "mrf_power": f"{100 * about['SubspacePower']:.2f}\u202f%" if "SubspacePower" in about else None,
+        "mrf_magnitude": bool(about.get("Magnitude")),
+        "maps_risk": any("risk" in method.extras for method in methods),
+        "maps_risk_of": title_of(reference_among(methods), words) if reference_among(methods) else None,
+        "maps_risk_limit": number(words["maps"]["limits"]["risk"]),
+        **{f"mrf_{method.method}": True for method in methods},
+        "mrf_paper": any(published(method) for method in methods),
     }
 
 
@@ -186,7 +207,7 @@ def fitted(series, words):
 
 def _fitted(series, model, methods, words):
     first = methods[0]
-    names = [entry_of(first.maps[p], p, first.about_model)["title"] for p in first.order if p != "s0"]
+    names = [entry_of(first.maps[p], p, first.about_model)["title"] for p in first.tissue]
     names = [name if name[:2].isupper() or name[1:2].isdigit() else name[:1].lower() + name[1:] for name in names]
     n_volumes = len(next(iter(series.columns.values()), ()))
     used = first.metadata.get("NVolumes", n_volumes)
@@ -215,11 +236,13 @@ def _trust(series, methods, roi, words):
             yield Remark(text, CAUTION, words["verdict"]["look_compared"])
     if len(methods) == 1:
         name = title_of(methods[0], words)
-        yield Remark(texts["alone_lsq" if methods[0].method in REFERENCES else "alone"].format(method=name))
+        key = "alone" if methods[0].method not in REFERENCES else "alone_lsq" if methods[0].std else "alone_voxel"
+        yield Remark(texts[key].format(method=name))
         return
     trust, reference = trusted(methods, roi, words), reference_among(methods)
     name = title_of(trust.method, words)
     said = {"method": name, "limit": number(limits["risk"])}
+    said["reference"] = title_of(reference, words) if reference else ""
     if trust.passed_over:
         share = max(doubts(method, roi, limits["risk"]).at_risk for method in trust.passed_over)
         names = capital(join([title_of(method, words) for method in trust.passed_over]))
@@ -229,9 +252,9 @@ def _trust(series, methods, roi, words):
         yield Remark(text, CAUTION, words["verdict"]["look_risk"])
         return
     gains = {}
-    for parameter in trust.method.order if reference and reference is not trust.method else ():
+    for parameter in trust.method.tissue if reference and reference is not trust.method else ():
         found = agreement(trust.method, reference, parameter, roi)
-        if parameter != "s0" and found is not None and found.ratio is not None:
+        if found is not None and found.ratio is not None:
             gains[parameter] = found.ratio
     why = words["maps"]["methods"][trust.method.method].get("why")
     why = f" ({why})" if why and trust.method.model == "msdki" and not published(trust.method) else ""
@@ -244,7 +267,7 @@ def _trust(series, methods, roi, words):
     share = doubts(trust.method, roi, limits["risk"]).at_risk
     if share is not None:
         key = "calm" if share > ALL else "calm_all"
-        yield Remark(texts[key].format(share=percent(share), limit=said["limit"]))
+        yield Remark(texts[key].format(share=percent(share), **said))
 
 
 def _misfit(methods, roi, words, noise_method):
@@ -256,6 +279,8 @@ def _misfit(methods, roi, words, noise_method):
     if n_encodings is not None and n_encodings <= n_free:
         yield Remark(texts["no_test"].format(model=model_title(method.model), n=number(n_encodings)), CAUTION)
         return
+    if method.model == FINGERPRINT:
+        yield from _match(reference_among(methods) or method, roi, words)
     residual = inside(method.extras.get("residual"), roi)
     if residual is None or not np.isfinite(residual).any():
         return
@@ -270,6 +295,18 @@ def _misfit(methods, roi, words, noise_method):
         yield Remark(texts["residual_low"].format(**said), CAUTION, texts["look_residual"])
     else:
         yield Remark(texts["residual_good"].format(**said), GOOD)
+
+
+def _match(method, roi, words):
+    """Whether the schedule explains the fingerprints of the voxels alone."""
+    texts, match = words["maps"]["verdict"], inside(method.extras.get("match"), roi)
+    if match is None:
+        return
+    said = {"match": f"{np.median(match):.3f}", "method": title_of(method, words)}
+    if np.median(match) < words["maps"]["limits"]["match_low"]:
+        yield Remark(texts["match_low"].format(**said), CAUTION, texts["look_match"])
+    else:
+        yield Remark(texts["match_good"].format(**said), GOOD)
 
 
 def _doubts(methods, roi, words):

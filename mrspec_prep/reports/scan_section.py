@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrspec_prep.reports.html import table_block
-from mrspec_prep.reports.maps_figures import methods_figure, side_by_side
+from mrspec_prep.reports.maps_figures import differences_figure, side_by_side
 from mrspec_prep.reports.maps_numbers import inside
 from mrspec_prep.reports.maps_section import models_of
 from mrspec_prep.reports.maps_tables import NONE, colors_of, shared_entry, short_name, short_names
@@ -38,16 +38,12 @@ def scan_blocks(series, words, pen):
         for parameter in relaxation_of(network):
             there = [method for method in others if inside(method.maps.get(parameter), roi) is not None]
             entry = shared_entry(methods, parameter)
-            yield _table(reference, there, parameter, entry, roi, words)
+            note = words["scan"]["table_note"] if parameter == relaxation_of(network)[-1] else ""
+            yield _table(reference, there, parameter, entry, roi, words, note)
             differences = [method.maps[parameter].data - reference.maps[parameter].data for method in there]
-            figure = methods_figure(
-                short_names(there, words),
-                differences,
-                [None] * len(there),
-                roi,
-                side_by_side(roi, series.roi.affine, len(there)),
-                _about_zero(entry, np.concatenate([one[roi] for one in differences])),
-            )
+            shown = _about_zero(entry, np.concatenate([one[roi] for one in differences]))
+            view = side_by_side(roi, series.roi.affine, len(there))
+            figure = differences_figure(short_names(there, words), differences, roi, view, shown)
             caption = words["captions"]["scan_difference"].format(reference=title_of(reference, words))
             yield pen.figure(figure, f"{model.replace('-', '')}-{parameter}-difference", caption)
 
@@ -58,7 +54,7 @@ def _about_zero(entry, differences):
     return entry | {"symbol": f"Δ{entry['symbol']}", "range": [-end, end], "colormap": "RdBu_r"}
 
 
-def _table(reference, others, parameter, entry, roi, words):
+def _table(reference, others, parameter, entry, roi, words, note):
     """A row per method: median, scatter from voxel to voxel, how much smoother, and what was changed."""
     texts, rows = words["scan"], []
     alone = change_of(reference, reference, parameter, roi)
@@ -74,9 +70,9 @@ def _table(reference, others, parameter, entry, roi, words):
     unit = f" [{entry['unit']}]"
     headers = [name + unit if name in ("median", "scatter", "difference") else name for name in texts["headers"]]
     headers[0] = f"{entry['symbol']} by"
-    note = texts["table_note"].format(reference=title_of(reference, words))
+    note = note.format(reference=title_of(reference, words))
     return table_block(headers, rows, note, colors_of([reference, *others], words))
 
 
 def _number(value, digits):
-    return f"{value:.{digits}f}" if np.isfinite(value) else NONE
+    return f"{value:.{digits}f}".replace("-", "\u2212") if np.isfinite(value) else NONE

@@ -137,7 +137,7 @@ def _changes(network, reference, parameter, roi, texts, name):
     found = [texts["smoother" if ratio >= 1.1 else "rougher"].format(**said)]
     if np.isfinite(after.alike):
         key = "structure" if after.alike > texts["alike"] else "noise"
-        found.append(texts[key].format(alike=f"{after.alike:.2f}", reference=name))
+        found.append(texts[key].format(alike=f"{after.alike:.2f}".replace("-", "\u2212"), reference=name))
     return found
 
 
@@ -175,11 +175,11 @@ def _place_of_risky(roi, risky, texts):
     padded = np.pad(roi, ((1, 1), (1, 1), (0, 0)))
     within = padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
     border = ~within[roi]
-    if min(border.sum(), (~border).sum()) < FEWEST:
+    if min(border.sum(), (~border).sum(), risky.sum()) < FEWEST:
         return
     times = risky[border].mean() / max(risky[~border].mean(), 1 / len(risky))
     if times > texts["border_share"]:
-        yield texts["border"].format(times=short(times) if times < 10 else f"{times:.0f}")
+        yield texts["border"].format(times=f"{times:.0f}")
 
 
 def symbol(parameter):

@@ -20,6 +20,7 @@ from mrspec_prep.reports.maps_words import by_model, trusted
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.scan_section import scan_blocks
+from mrspec_prep.reports.schedule_section import is_schedule, schedule_blocks
 from mrspec_prep.reports.spectrum_figures import (
     MAX_PEAKS,
     NEUTRAL,
@@ -138,8 +139,9 @@ def _verdict(series, words, crashed):
         add("voxels fitted", number(series.n_voxels))
     if series.columns:
         n = len(next(iter(series.columns.values())))
-        add("volumes", number(n))
-        add("encodings", number(n_distinct_encodings(series.columns)))
+        add("frames" if is_schedule(series.columns) else "volumes", number(n))
+        if not is_schedule(series.columns):
+            add("encodings", number(n_distinct_encodings(series.columns)))
     snr = snr_map(series)
     if snr is not None and (snr > 0).any():
         add("median SNR", f"{np.median(snr[snr > 0]):.0f}")
@@ -150,9 +152,9 @@ def _verdict(series, words, crashed):
             add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
     for methods in by_model(series).values() if series.n_voxels else ():
         best = trusted(methods, series.roi.data.astype(bool), words).method
-        for parameter in best.order:
+        for parameter in best.tissue:
             values = inside(best.maps[parameter], series.roi.data.astype(bool))
-            if parameter != "s0" and values is not None:
+            if values is not None:
                 entry = entry_of(best.maps[parameter], parameter, best.about_model)
                 add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
     residual = series.values("residual")
@@ -183,6 +185,9 @@ def _acquisition(series, words, pen):
         yield {"kind": "paragraph", "text": " ".join(sentences)}
     if about.get("Notes"):
         yield {"kind": "list", "entries": [_sentence(note) for note in dict.fromkeys(about["Notes"])]}
+    if is_schedule(series.columns):
+        yield from schedule_blocks(series.columns, words, pen)
+        return
     contrasts = {name: values for name, values in known_contrasts(series.columns).items() if name != "TR"}
     n_varying = sum(len(np.unique(values)) > 1 for values in contrasts.values())
     if n_varying:
@@ -198,7 +203,8 @@ def _mask(series, words, pen):
     roi = series.roi.data.astype(bool)
     if _fits(series.reference, series):
         figure = outline_figure(series.reference.data, roi, view)
-        yield pen.figure(figure, "roi", words["captions"]["outline"])
+        caption = "outline_frames" if series.reference.key == "frames" else "outline"
+        yield pen.figure(figure, "roi", words["captions"][caption])
     snr = snr_map(series)
     if snr is not None:
         caption = words["captions"]["snr"].format(method=noise_method(series) or "unknown method")

@@ -7,6 +7,7 @@ from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.volumes import load_map
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
+from mrspec_prep.workflows.mrf_planning import check_fingerprinting
 
 
 def check_feasible(plan):
@@ -24,6 +25,9 @@ def check_feasible(plan):
 
     """
     for series_plan in plan.series:
+        if series_plan.options.mrf.wanted:
+            check_fingerprinting(series_plan)
+            continue
         if series_plan.masks:
             load_mask(series_plan.masks, series_plan.series)
         if series_plan.noise_map:

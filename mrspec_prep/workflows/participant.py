@@ -13,6 +13,8 @@ from mrspec_prep.interfaces.reportlets import SubjectReport
 from mrspec_prep.networks.maps import is_network
 from mrspec_prep.networks.scan_cnn.fit import SCAN_CNN
 from mrspec_prep.workflows.classifier_planning import trains
+from mrspec_prep.workflows.fingerprinting import init_mrf_wf
+from mrspec_prep.workflows.mrf_planning import fingerprint_mem_gb
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
 PYTORCH_GB = 0.5  # once imported
@@ -67,7 +69,8 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
             "kernel": series_plan.kernel_settings,
             "seed": series_plan.seed,
         }
-        spectral = init_spectral_wf(
+        init = init_mrf_wf if series_plan.options.mrf.wanted else init_spectral_wf
+        spectral = init(
             series_plan,
             series_file,
             saving=saving,
@@ -95,6 +98,8 @@ def participant_log(out_dir, subject, run_id):
 
 def estimated_mem_gb(plan):
     """Rough peak memory of a step [GB]: signals in two precisions, the blocks of a fit, and PyTorch for networks."""
+    if plan.options.mrf.wanted:
+        return fingerprint_mem_gb(plan)
     n_voxels, maps, scan = float(np.prod(series_shape(plan.series))), plan.options.maps, plan.options.scan_cnn
     networks = (maps.wanted and any(is_network(method) for method in maps.methods)) or trains(plan)
     networks = networks or (scan.wanted and SCAN_CNN in scan.methods)

@@ -8,15 +8,22 @@ from pathlib import Path
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.fingerprints import FingerprintSeries
 from mrspec_prep.bids.images import find_masks
 from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
-from mrspec_prep.workflow_files import list_workflows
+from mrspec_prep.workflow_files import find_workflow, list_workflows
 from mrspec_prep.workflows.classifier_planning import with_classifier
 from mrspec_prep.workflows.maps_planning import check_map_names, with_maps
+from mrspec_prep.workflows.mrf_planning import (
+    MRF_FILE,
+    check_mrf_names,
+    only_fingerprints,
+    planned_fingerprints,
+)
 from mrspec_prep.workflows.scan_planning import check_scan_names, with_scan_cnn
 
 MANY_REPEATS = 50  # degrees of freedom from which the error of the noise level no longer matters
@@ -27,7 +34,7 @@ CONTRAST_NAMES = {"bvalue": "b-value", "echo_time": "echo time", "inversion_time
 class SeriesPlan:
     """One series and everything that will be done to it."""
 
-    series: Series
+    series: Series | FingerprintSeries
     options: Options
     workflow: str  #: name of the workflow file
     why: str  #: why this workflow, in words
@@ -40,7 +47,8 @@ class SeriesPlan:
     @property
     def fingerprint(self):
         """Changes when an input file is replaced (size and modification time of each)."""
-        files = [*self.series.images, *self.masks, *([self.noise_map] if self.noise_map else [])]
+        more = [self.series.table] if self.options.mrf.wanted else []
+        files = [*self.series.images, *self.masks, *([self.noise_map] if self.noise_map else []), *more]
         stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
@@ -48,12 +56,15 @@ class SeriesPlan:
     def key(self):
         """Changes when the result could: inputs, settings, seed or version."""
         parts = [self.fingerprint, self.options.hash(), self.kernel, self.seed, __version__, self.series.to_json()]
-        parts += [self.device] if self.options.maps.wanted or self.options.scan_cnn.wanted else []
+        options = self.options
+        parts += [self.device] if options.maps.wanted or options.scan_cnn.wanted or options.mrf.wanted else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def kernel_settings(self):
-        """Kernel name, grid points, spacing and bounds as plain values for a node."""
+        """Kernel name, grid points, spacing and bounds as plain values for a node; empty of fingerprinting."""
+        if self.options.mrf.wanted:
+            return {}
         kernel = self.options.kernel
         bounds = {axis: list(b) for axis, b in kernel.bounds.items() if axis in kernel_axes(self.kernel)}
         return {"name": self.kernel, "points": list(kernel.points), "spacing": kernel.spacing, "bounds": bounds}
@@ -133,9 +144,17 @@ def plan_participant(
         A workflow file or override does not hold.
 
     """
+    automatic = workflow is None and only_fingerprints(layout, subject, sessions)
+    workflow = find_workflow(MRF_FILE) if automatic else workflow
     options = load_options(workflow, overrides)
     check_map_names(options.maps, device)
     check_scan_names(options.scan_cnn, device)
+    check_mrf_names(options.mrf, device)
+    if options.mrf.wanted:
+        why = "the participant has fingerprinting series only" if automatic else "named by the user"
+        about = {"options": options, "workflow": Path(workflow).stem, "why": why, "seed": seed, "device": device}
+        found = planned_fingerprints(layout, subject, options, sessions, filters)
+        return ParticipantPlan(subject, tuple(_plan_fingerprints(one, derivatives or {}, **about) for one in found))
     found = find_series(layout, subject, options.select, sessions, filters)
     plans, refused = [], []
     for series in found:
@@ -146,6 +165,12 @@ def plan_participant(
     if refused and (workflow is None or not plans):
         raise refused[0]
     return ParticipantPlan(subject, tuple(plans))
+
+
+def _plan_fingerprints(series, derivatives, options, **about):
+    masks, notes = _masks(series, options, derivatives)
+    series = replace(series, notes=(*series.notes, *notes))
+    return SeriesPlan(series, options, kernel="", masks=tuple(masks), noise_map=None, **about)
 
 
 def _plan_series(series, workflow, overrides, derivatives, seed):

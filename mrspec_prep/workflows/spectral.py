@@ -23,7 +23,7 @@ from mrspec_prep.workflows.scan_planning import kind_of
 
 
 @dataclass
-class _Graph:
+class Graph:
     """The graph of one series while it grows: its nodes by name, and what they share."""
 
     plan: object
@@ -86,7 +86,7 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     Outputs
         Derivatives below ``saving["out_dir"]``; the nodes whose names begin with ``save``.
     """
-    graph = _Graph(plan, str(series_file), saving, name, omp_nthreads, mem_gb)
+    graph = Graph(plan, str(series_file), saving, name, omp_nthreads, mem_gb)
     options = plan.options
     _add_signals(graph)
     if options.wants_spectra:
@@ -197,26 +197,33 @@ def _add_maps(graph):
     """Parameter maps of a signal model, one fit per method."""
     options = graph.options.maps
     for method in options.methods:
-        fit = _add_method(graph, FitMaps, "maps", options, method, options.model)
+        fit = add_method(graph, FitMaps, SaveMaps, "maps", options, method, options.model, **_shared(graph))
         graph.connect("signals", fit, signals="measured")
+        graph.connect("noise", fit, noise="noise", noise_notes="notes")
 
 
 def _add_scan_cnn(graph):
     """T2 or T2* of whole images, one fit per method."""
     for method in graph.options.scan_cnn.methods:
-        fit = _add_method(graph, FitScanCNN, "scan", graph.options.scan_cnn, method, "T2", kind=kind_of(graph.plan))
+        how = {"kind": kind_of(graph.plan)} | _shared(graph)
+        fit = add_method(graph, FitScanCNN, SaveMaps, "scan", graph.options.scan_cnn, method, "T2", **how)
         graph.connect("signals", fit, roi="roi")
+        graph.connect("noise", fit, noise="noise", noise_notes="notes")
 
 
-def _add_method(graph, interface, stem, options, method, what, **more):
+def _shared(graph):
+    """Whether the noise was drawn towards all voxels' already, as input of a fit."""
+    return {"noise_is_shared": graph.magnitudes}
+
+
+def add_method(graph, interface, saver, stem, options, method, what, **more):
     """Add the fit of one method and what is saved of it; name of the fit."""
     plan, label = graph.plan, f"{stem}_{method_label(method)}"
     settings = asdict(options) | {"methods": [method]}  # another method more redoes none of these
     said = f"sub-{plan.series.subject} {plan.series.datatype} {what} {method}"
     how = {"settings": settings, "method": method, "seed": plan.seed, "device": plan.device, "label": said}
-    graph.fit(label, interface, **how, **more, noise_is_shared=graph.magnitudes)
-    graph.connect("noise", label, noise="noise", noise_notes="notes")
-    graph.save(f"save_{label}", SaveMaps)
+    graph.fit(label, interface, **how, **more)
+    graph.save(f"save_{label}", saver)
     graph.connect(label, f"save_{label}", maps="maps", notes="notes")
     return label
 
