@@ -3,6 +3,7 @@
 from mrspec_prep.networks.compartments.classifier import CompartmentClassifier, NotCoveredError
 from mrspec_prep.networks.fingerprinting.fingerprint import fit_fingerprint
 from mrspec_prep.networks.fingerprinting.result import FingerprintResult
+from mrspec_prep.networks.fingerprinting.sampling import Sampling
 from mrspec_prep.networks.maps import METHODS, fit_maps
 from mrspec_prep.networks.result import MapsResult
 from mrspec_prep.networks.scan_cnn.fit import fit_scan_cnn
@@ -14,6 +15,7 @@ __all__ = [
     "FingerprintResult",
     "MapsResult",
     "NotCoveredError",
+    "Sampling",
     "ScanMaps",
     "fit_fingerprint",
     "fit_maps",

@@ -23,7 +23,7 @@ class PaperSettings:
         Of Adam.
     learning_rate : float
     crop : int
-        Side of the squares trained on [voxels].
+        Side of the squares trained on [voxels]; instance norms then differ from those of whole slices. 0: whole slices.
     n_iterations : int
         Conjugate gradients of the coefficients that risk compares with, where the sampling is known.
     window : int
@@ -35,13 +35,13 @@ class PaperSettings:
     n_channels: int = 64
     n_steps: int = 300
     learning_rate: float = 1e-3
-    crop: int = 64
+    crop: int = 0
     n_iterations: int = N_ITERATIONS
     window: int = 1
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if not value > 0:
+            if not (value > 0 or (name == "crop" and value == 0)):
                 raise ValueError(f"{name} must be > 0, got {value}")
 
 
@@ -94,7 +94,8 @@ def paper_coefficients(problem, settings, randomness, _rng, on_step=None):
     history = {"step": [], "loss": []}
     for step in range(1, settings.n_steps + 1):
         x, y, z = inside[int(randomness.uniform(1) * len(inside))]
-        window = tuple(_window(place, n, settings.crop) for place, n in zip((x, y), series.mask.shape[:2], strict=True))
+        shape = series.mask.shape[:2]
+        window = tuple(_window(place, n, settings.crop or n) for place, n in zip((x, y), shape, strict=True))
         frames, where = _slice(series, z, window, scale, device)
         loss = _loss(network(frames), basis, frames, where)
         optimiser.zero_grad(set_to_none=True)

@@ -21,10 +21,10 @@ class Sampling:
     interleaf : (n_frames,) int array
         Index of each frame's interleaf.
     coils : (n_coils, nx, ny, nz) complex array, optional
-        Sensitivities s that frames were combined with, sum over coils s* F' w y; default: one coil, s = 1.
+        Sensitivities s that frames were combined with, sum over coils of s* F' w y; default: one, of 1.
     support : (nx, ny) bool array, optional
-        Where there can be signal; default: the ellipse within the matrix, the field of view of spirals and radial lines.
-        In corners beyond it aliasing and object cannot be told apart.
+        Where there can be signal; default: the ellipse within the matrix, the field of view of spirals and of radial
+        lines. In corners beyond it aliasing and object cannot be told apart.
 
     Raises
     ------
