@@ -5,9 +5,9 @@
 
 Parts: ``phantom`` (``benchmarks/relaxation_phantom.py``; TE 43, 67, 91, 115 ms, Gaussian noise of variance .001,
 90 x 90 x 3 voxels): root mean square error of T2 by region and its ratio to VARPRO, coverage of the intervals, and the
-maps as a picture. ``paper``: truth made from the network's own output, as in Figure 2 of Gao et al., which favours
-networks. ``speed``: seconds for 90 x 90 x 3, and for a large scan. No method is given the truth; networks stop by
-voxels kept aside.
+maps as a picture. ``start``: errors by steps of learning, from shipped and from random weights. ``paper``: truth made
+from the network's own output, as in Figure 2 of Gao et al., which favours networks. ``speed``: seconds for 90 x 90 x 3,
+and for a large scan. No method is given the truth; networks stop by voxels kept aside.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from mrspec_prep.networks import fit_scan_cnn
 
 TIMES = np.array([43.0, 67.0, 91.0, 115.0])  # ms
 VARIANCE = 0.001
-PARTS = ("phantom", "paper", "speed")
+PARTS = ("phantom", "start", "paper", "speed")
+STEPS = {"shipped": (0, 50, 100, 300), "random": (100, 300, 600, 1200)}
 GAUSSIAN = {"distribution": "gaussian"}
 ROWS = {
     "log-linear": {"method": "log-linear"},
@@ -85,6 +86,24 @@ def phantom_part(args):
         print(f"{row:38} {'; '.join(parts)}", flush=True)
 
 
+def start_part(args):
+    """What shipped weights save: errors after so many steps from them and from random ones."""
+    for seed in range(min(args.seeds, 2)):
+        phantom = head_phantom(TIMES, seed)
+        images = noisy(phantom.images, seed)
+        for start, counts in STEPS.items():
+            for n_steps in counts:
+                settings = {"start": start, "n_steps": n_steps, "draws": 0}
+                began = time.process_time()
+                found = fit_scan_cnn(images, TIMES, seed, mask=phantom.mask, **GAUSSIAN, settings=settings)
+                off, seconds = errors(found, phantom), time.process_time() - began
+                print(
+                    f"seed {seed}  {start} {n_steps} steps, {seconds:.0f} s: whole {off['whole']:.1f}, without CSF "
+                    f"{off['without CSF']:.2f} ms",
+                    flush=True,
+                )
+
+
 def paper_part(args):
     """The paper's own test: maps of a network as truth."""
     for seed in range(args.seeds):
@@ -144,7 +163,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for part in args.parts:
         print(f"\n## {part}", flush=True)
-        {"phantom": phantom_part, "paper": paper_part, "speed": speed_part}[part](args)
+        {"phantom": phantom_part, "start": start_part, "paper": paper_part, "speed": speed_part}[part](args)
 
 
 if __name__ == "__main__":

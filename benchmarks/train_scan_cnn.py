@@ -21,7 +21,7 @@ from mrspec_prep.networks.scan_cnn.network import new_network
 from mrspec_prep.networks.scan_cnn.pretraining import Pretraining
 
 DATA = Path(mrspec_prep.__file__).parent / "data"
-STEPS, IMAGES, EVERY, SAID = 5000, 800, 500, 100
+STEPS, IMAGES, EVERY, SAID = 3000, 800, 500, 100
 
 
 def main():

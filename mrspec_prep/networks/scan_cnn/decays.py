@@ -23,8 +23,8 @@ def rician_mean(signals, noise_std):
     return noise_std * (torch.pi / 2) ** 0.5 * series
 
 
-def fit_decay(signals, times):
-    """Least squares of noise-free signals, which partial volume bends: log rate and amplitude, each (b, h, w)."""
+def fit_decay(signals, times, n_steps=STEPS):
+    """Least squares of images (b, e, h, w): log rate and amplitude, each (b, h, w)."""
     away = (times - 1)[None, :, None, None]
     floor = signals.clamp_min(1e-6)
     weight, logs = floor**2, floor.log()
@@ -34,7 +34,7 @@ def fit_decay(signals, times):
     determinant = (total * second - first**2).clamp_min(1e-20)
     rate = (-(total * log_first - first * log_sum) / determinant).clamp(0.005, 20)
     amplitude = ((second * log_sum - first * log_first) / determinant).clamp(-14, 2).exp()
-    for _ in range(STEPS):
+    for _ in range(n_steps):
         shape = torch.exp(-away * rate[:, None])
         slope = -away * amplitude[:, None] * shape
         left = signals - amplitude[:, None] * shape

@@ -50,6 +50,7 @@ def fit_network(scan, seed=0, device="auto", settings=None, on_step=None):
         network,
         scan,
         settings,
+        strength=settings.strength if learning.best_step and settings.loss == "recorrupted" else 0.0,
         seed=seed,
         device=device,
         history=history,

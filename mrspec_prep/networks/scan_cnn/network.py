@@ -1,4 +1,4 @@
-"""The network: virtual echoes of an image in, logarithm of the rate and amplitude out, with their errors."""
+"""The network: virtual echoes of an image and their least-squares fit in, log rate and amplitude out."""
 
 from typing import NamedTuple
 
@@ -7,23 +7,24 @@ import torch
 from torch import nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle, silu, softplus
 
+from mrspec_prep.networks.scan_cnn.decays import LOG_RATES, fit_decay, least_errors
 from mrspec_prep.networks.scan_cnn.virtual_echoes import MIDDLE, N_CONSTANTS, VIRTUAL_TIMES
 
 BLOCK = 2  # voxels along each side that become channels (Zhang et al. 2018, FFDNet)
 COARSEST = 2 * BLOCK
-N_MAPS = len(VIRTUAL_TIMES) + 3  # corrections of the virtual echoes and of the log rate, two logarithms of errors
+N_MAPS = len(VIRTUAL_TIMES) + 2  # corrections of the virtual echoes, of the log rate and of the amplitude
+N_FITTED = 2  # channels with the least-squares fit
+FEW_STEPS, PRECISE, LARGEST_AMPLITUDE = 3, 0.05, 2.0  # of that fit; its error of the log rate that is precise
 SOFT, FLOOR = 0.01, 1e-3  # of virtual echoes, before their logarithm is taken
 NARROW = 1e-3  # variance of the times, below which a slope counts as none
 LEAST_RATE, SOFT_RATE = 0.007, 0.02  # mean echo time over T2: least, and where it bends towards that
 
 
 class Estimate(NamedTuple):
-    """Maps (b, h, w): log rate and amplitude (``decays``), and logarithms of their standard deviations."""
+    """Maps (b, h, w) as ``decays`` has them."""
 
     log_rate: torch.Tensor
     amplitude: torch.Tensor
-    log_rate_error: torch.Tensor
-    log_amplitude_error: torch.Tensor
 
 
 def convolution(n_in, n_out):
@@ -59,7 +60,7 @@ class ScanNetwork(nn.Module):
 
     def __init__(self, fine=48, coarse=80, n_fine=2, n_coarse=3):
         super().__init__()
-        self.enter = convolution(BLOCK**2 * len(VIRTUAL_TIMES) + N_CONSTANTS, fine)
+        self.enter = convolution(BLOCK**2 * (len(VIRTUAL_TIMES) + N_FITTED) + N_CONSTANTS, fine)
         self.before = nn.Sequential(*[Residual(fine) for _ in range(n_fine)])
         self.down = nn.Conv2d(fine, coarse, 2, 2)
         self.middle = nn.Sequential(*[Residual(coarse) for _ in range(n_coarse)])
@@ -70,12 +71,12 @@ class ScanNetwork(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, channels):
-        """Maps (b, N_MAPS, h, w) of channels (b, 6 + 14, h, w)."""
+        """Maps (b, N_MAPS, h, w) of channels (b, 6 + 14 + 2, h, w): virtual echoes, constants, the fit."""
         height, width = channels.shape[2:]
         channels = pad(channels, (0, -width % COARSEST, 0, -height % COARSEST), mode="replicate")
-        virtual = pixel_unshuffle(channels[:, : len(VIRTUAL_TIMES)], BLOCK)
-        constants = channels[:, len(VIRTUAL_TIMES) :, ::BLOCK, ::BLOCK]
-        fine = self.before(self.enter(torch.cat([virtual, constants], 1)))
+        virtual, constants, fit = channels.split([len(VIRTUAL_TIMES), N_CONSTANTS, N_FITTED], 1)
+        seen = pixel_unshuffle(torch.cat([virtual, fit], 1), BLOCK)
+        fine = self.before(self.enter(torch.cat([seen, constants[:, :, ::BLOCK, ::BLOCK]], 1)))
         fine = self.after(fine + self.up(self.middle(self.down(fine))))
         return pixel_shuffle(self.leave(fine), BLOCK)[:, :, :height, :width]
 
@@ -83,15 +84,23 @@ class ScanNetwork(nn.Module):
         """Estimate of images (b, e, h, w) whose largest signals are about 1.
 
         The network corrects the virtual echoes; the slope of their logarithms, each weighted by signal over error, is
-        the rate, which it corrects again.
+        the rate. Where least squares of a voxel is precise already it takes the place of both; the network is told it
+        everywhere, and corrects what came out.
         """
-        channels = protocol.channels(images)
-        found = self(channels)
+        channels, times = protocol.channels(images), protocol.times(images)
+        with torch.no_grad():
+            fitted, height = fit_decay(images, times, FEW_STEPS)
+            fitted, height = fitted.clamp(*LOG_RATES), height.clamp(max=LARGEST_AMPLITUDE)
+            bound = least_errors(fitted, height.clamp_min(protocol.noise_std), times, protocol.noise_std)[0]
+            trust = 1 / (1 + (bound / PRECISE) ** 2)
+        found = self(torch.cat([channels, fitted[:, None] / 4, height[:, None]], 1))
         n = len(VIRTUAL_TIMES)
         virtual = channels[:, :n] + 0.5 * protocol.noise_std**0.5 * found[:, :n]
         rate = _slope(softplus(virtual / SOFT) * SOFT + FLOOR, protocol.virtual_errors)
-        log_rate = (softplus(rate / SOFT_RATE) * SOFT_RATE + LEAST_RATE).log() + found[:, n]
-        return Estimate(log_rate, virtual[:, MIDDLE], found[:, n + 1] - 1.5, found[:, n + 2] - 3)
+        log_rate = (softplus(rate / SOFT_RATE) * SOFT_RATE + LEAST_RATE).log()
+        log_rate = log_rate + trust * (fitted - log_rate) + found[:, n]
+        amplitude = virtual[:, MIDDLE] + trust * (height - virtual[:, MIDDLE])
+        return Estimate(log_rate, amplitude + protocol.noise_std * found[:, n + 1])
 
 
 def _slope(virtual, errors):

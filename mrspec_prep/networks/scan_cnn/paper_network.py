@@ -4,7 +4,6 @@ The abstract leaves out widths, kernels and how outputs become maps; here: 64 ch
 M0 and the mean echo time over T2 by softplus.
 """
 
-import torch
 from torch import nn
 from torch.nn.functional import softplus
 
@@ -41,12 +40,11 @@ class PaperNetwork(nn.Module):
         self.steps = nn.Sequential(*_normalised(n_echoes, CHANNELS), nn.ReLU(), *blocks, convolution(CHANNELS, 2))
 
     def estimate(self, images, protocol):
-        """Estimate of images (b, e, h, w); it knows no errors."""
+        """Estimate of images (b, e, h, w)."""
         found = self.steps(images)
         rate = softplus(found[:, 1]) + LEAST_RATE
         amplitude = softplus(found[:, 0]) * (-rate).exp()
-        unknown = torch.full_like(rate, torch.nan)
-        return Estimate(rate.log(), amplitude, unknown, unknown)
+        return Estimate(rate.log(), amplitude)
 
 
 def _normalised(n_in, n_out):

@@ -21,7 +21,6 @@ PATCH, BATCH = 48, 8  # voxels along a side, images of a step
 SEEN = 0.03  # of the largest signals: voxels with less are not learned from
 LOG_RATES = (-4.0, 2.5)  # of the truth; beyond, no protocol tells
 RATE_BOUND, AMPLITUDE_BOUND = (0.02, 0.7), (0.1, 1.0)  # limits of the bounds; the second in sigma
-ERRORS_WEIGHT = 0.05
 
 
 def random_protocol(rng):
@@ -74,15 +73,8 @@ def loss_of(network, signals, noisy, protocol):
     seen = signals[:, 0] > SEEN
     off_rate, off = (found.log_rate - log_rate.clamp(*LOG_RATES))[seen], (found.amplitude - amplitude)[seen]
     relative = off_rate / rate_bound[seen], off / bound[seen]
-    gain = sum(huber_loss(values, torch.zeros_like(values), delta=2.0) for values in relative)
-    spread = _spread(off_rate, found.log_rate_error[seen].clamp(-6, 2))
-    spread = spread + _spread(off, found.log_amplitude_error[seen].clamp(-8, 1))
-    return gain + ERRORS_WEIGHT * spread, [values.detach().abs().mean().item() for values in relative]
-
-
-def _spread(off, log_error):
-    """Minus log-likelihood of errors under the predicted standard deviation; the estimate is not moved by it."""
-    return ((0.5 * (off.detach() / log_error.exp()) ** 2).clamp(max=25) + log_error).mean()
+    loss = sum(huber_loss(values, torch.zeros_like(values), delta=2.0) for values in relative)
+    return loss, [values.detach().abs().mean().item() for values in relative]
 
 
 def _crop(image, rng, size):
@@ -115,7 +107,7 @@ class Pretraining:
 
     """
 
-    RATE, DECAY, CLIP, AVERAGE = 1.5e-3, 1e-4, 1.0, 0.005
+    RATE, DECAY, CLIP, AVERAGE = 5e-4, 1e-4, 1.0, 0.005
 
     def __init__(self, network, pool, n_steps, seed):
         self.network, self.pool, self.n_steps, self.step = network, pool, n_steps, 0

@@ -32,6 +32,8 @@ class ScanCNNSettings:
         Steps between two looks at them, and looks without a lower misfit after which learning stops.
     passes : int
         Mirrored and turned versions of the images whose estimates are averaged, 1 to 8.
+    draws : int
+        Simulated scans that tell the standard deviations; 0: none are given.
     planes : str
         ``slices``: every slice by itself; ``all``: also the two planes across (voxels as long as wide), averaged.
 
@@ -49,15 +51,17 @@ class ScanCNNSettings:
     every: int = 50
     patience: int = 3
     passes: int = 8
+    draws: int = 4
     planes: str = "slices"
 
     def __post_init__(self):
         for name, known in (("network", NETWORKS), ("loss", LOSSES), ("start", STARTS), ("planes", PLANES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name, least in (("n_steps", 0), ("n_pieces", 1), ("piece", 16), ("every", 1), ("patience", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        least = {"n_steps": 0, "n_pieces": 1, "piece": 16, "every": 1, "patience": 1, "draws": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be >= {value}, got {getattr(self, name)}")
         if not 1 <= self.passes <= 8:
             raise ValueError(f"passes must be 1 to 8, got {self.passes}")
         if not 0 < self.aside < 0.5:
@@ -71,7 +75,15 @@ class ScanCNNSettings:
 
 OURS = ScanCNNSettings()
 PAPER = ScanCNNSettings(
-    network="paper", loss="ssim", start="random", n_steps=500, learning_rate=2e-4, passes=1, piece=96, n_pieces=2
+    network="paper",
+    loss="ssim",
+    start="random",
+    n_steps=500,
+    learning_rate=2e-4,
+    passes=1,
+    draws=0,
+    piece=96,
+    n_pieces=2,
 )
 
 

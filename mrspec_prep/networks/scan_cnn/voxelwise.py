@@ -110,8 +110,8 @@ def non_local_means(scan: Scan):
     """
     from dipy.denoise.nlmeans import nlmeans
 
-    single = scan.images.shape[2] == 1
-    images = np.repeat(scan.images, 2 * PATCH + 1, axis=2) if single else scan.images  # dipy's patches have a depth
+    border = PATCH + SEARCH  # across the slices, too: of few slices dipy would read beyond the first and the last
+    images = np.pad(scan.images, [(border, border)] * 3 + [(0, 0)], mode="edge")
     found = nlmeans(
         images,
         sigma=np.full(images.shape[-1], scan.noise_std),
@@ -121,4 +121,4 @@ def non_local_means(scan: Scan):
         num_threads=1,
         method="classic",  # the other one, blockwise, blurs edges of few slices
     )
-    return found[:, :, [PATCH]] if single else found
+    return found[border:-border, border:-border, border:-border]
