@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from nipype.interfaces.base import InputMultiObject, TraitedSpec
+from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.catalogue import model_entry, references_of
 from mrspec_prep.bids.derivatives import bids_uri, write_table
@@ -15,6 +15,7 @@ from mrspec_prep.bids.nifti import COMPLEX, read_grid
 from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, save_arrays, traits, within_threads
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec
 from mrspec_prep.interfaces.maps import FitMapsOutputSpec, SaveMaps, as_json, history_arrays
+from mrspec_prep.interfaces.mask import ROIInputSpec
 from mrspec_prep.interfaces.progress import SpokenProgress
 from mrspec_prep.networks import fit_fingerprint
 from mrspec_prep.options import MRFOptions
@@ -29,11 +30,6 @@ def read_fingerprints(path):
     return FingerprintSeries.from_json(json.loads(Path(path).read_text()))
 
 
-class _ROIInputSpec(SeriesInputSpec):
-    masks = InputMultiObject(File(exists=True), desc="mask images; several are intersected; none: automatic")
-    fingerprint = traits.Str(desc="changes when an input file changes")
-
-
 class _ROIOutputSpec(TraitedSpec):
     roi = File(exists=True, desc="boolean (x, y, z) array of the voxels that can be fitted")
     reference = File(exists=True, desc="(x, y, z) root mean square over the frames")
@@ -43,7 +39,7 @@ class _ROIOutputSpec(TraitedSpec):
 class FingerprintROI(SimpleInterface):
     """Mask of the voxels to fit, and the mean image that it is drawn on."""
 
-    input_spec = _ROIInputSpec
+    input_spec = ROIInputSpec
     output_spec = _ROIOutputSpec
 
     def _run_interface(self, runtime):

@@ -11,7 +11,9 @@ from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, 
 from mrspec_prep.spectra.noise.masking import automatic_mask
 
 
-class _ROIInputSpec(SeriesInputSpec):
+class ROIInputSpec(SeriesInputSpec):
+    """Input of a node that finds the voxels to fit."""
+
     masks = InputMultiObject(File(exists=True), desc="mask images; several are intersected; none: automatic")
     fingerprint = traits.Str(desc="changes when an input file changes")
 
@@ -27,7 +29,7 @@ class ComputeROI(SimpleInterface):
     Raises ``InputError`` for NaN, infinite or missing values inside the mask.
     """
 
-    input_spec = _ROIInputSpec
+    input_spec = ROIInputSpec
     output_spec = _ROIOutputSpec
 
     def _run_interface(self, runtime):
