@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 
-from mrspec_prep.networks.device import device_of
+from mrspec_prep.networks.device import device_of, one_thread
 from mrspec_prep.networks.fingerprinting.dictionary import Dictionary, make_dictionary
 from mrspec_prep.networks.fingerprinting.projection import project
 from mrspec_prep.networks.fingerprinting.reconstruction import (
@@ -171,8 +171,8 @@ def make_problem(checked, dictionary, noise_std=None, sampling=None, n_iteration
     sets = alternating_halves(len(dictionary.schedule))
     device = device_of(device)
     sets = sets if noise_std is None else sets[:1]
-    every = coefficients_of(checked, dictionary.subspace, sets, sampling, n_iterations, device)
-    values, *halves = every
+    with one_thread():
+        values, *halves = coefficients_of(checked, dictionary.subspace, sets, sampling, n_iterations, device)
     return FingerprintProblem(checked, dictionary, values, noise_std or noise_of_halves(*halves), sampling)
 
 

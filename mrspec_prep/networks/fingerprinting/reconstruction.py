@@ -32,7 +32,7 @@ def coefficients_of(series, subspace, sets, sampling=None, n_iterations=N_ITERAT
     bases, mixings = zip(*(_orthonormal(subspace, frames) for frames in np.asarray(sets)), strict=True)
     if sampling is None:
         for values, mixing in zip(_projected(series.voxels, bases), mixings, strict=True):
-            yield values @ mixing
+            yield values.astype(complex) @ mixing
         return
     from mrspec_prep.networks.fingerprinting.deconvolution import deconvolve  # needs torch
 
@@ -64,7 +64,7 @@ def _projected(rows, bases):
 
     with single_threaded_blas():
         for_blocks(len(rows), BLOCK, block)
-    return [part.astype(complex) for part in np.split(found, len(bases), axis=1)]
+    return np.split(found, len(bases), axis=1)
 
 
 def noise_of_halves(one, two):

@@ -190,4 +190,4 @@ def _of_sets(problem, alone, masks, n_iterations, device):
     dictionary = problem.dictionary
     found = coefficients_of(problem.series, dictionary.subspace, masks, problem.sampling, n_iterations, device)
     for coefficients, leak in zip(found, leaks(dictionary, alone.atoms, masks), strict=True):
-        yield coefficients - alone.m0[:, None] * leak
+        yield (coefficients - alone.m0[:, None] * leak).astype(np.complex64)

