@@ -87,10 +87,9 @@ class Learning:
     def __init__(self, network, slices, settings, seed):
         self.network, self.slices, self.settings = network, slices, settings
         rng, device = np.random.default_rng(seed), slices.images.device
-        self.aside = keep_aside(slices.mask, settings.aside, rng) if settings.loss == "recorrupted" else None
+        watched = settings.loss == "recorrupted" and settings.n_steps > 0
+        self.aside = keep_aside(slices.mask, settings.aside, rng) if watched else None
         learned = slices.mask if self.aside is None else slices.mask & ~self.aside
-        if not learned.any():
-            learned, self.aside = slices.mask, None
         self.pieces = Pieces(slices.images, learned.float(), settings.piece, rng)
         self.noise = torch.Generator(device).manual_seed(seed)
         self.shown = self._aside_slices()

@@ -66,7 +66,7 @@ def slices_of(scan, device="cpu"):
 
 
 def keep_aside(mask, share, rng):
-    """(z, x, y) bool tensor: blocks of voxels that are not learned from.
+    """(z, x, y) bool tensor: blocks of voxels that are not learned from, at least one of those with voxels of the mask.
 
     Parameters
     ----------
@@ -75,10 +75,21 @@ def keep_aside(mask, share, rng):
         Of all blocks.
     rng : numpy.random.Generator
 
+    Raises
+    ------
+    ValueError
+        All voxels lie in one block.
+
     """
     z, x, y = mask.shape
-    blocks = rng.random((z, -(-x // BLOCK), -(-y // BLOCK))) < share
-    voxels = blocks.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)[:, :x, :y]
+    lots = rng.random((z, -(-x // BLOCK), -(-y // BLOCK))).repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)[:, :x, :y]
+    drawn = np.unique(lots[mask.cpu().numpy()])
+    if len(drawn) < 2:
+        raise ValueError(
+            f"{int(mask.sum())} voxels within {BLOCK} x {BLOCK} are too few to learn from: a larger mask, n_steps = 0, "
+            "or a voxelwise method"
+        )
+    voxels = lots <= min(max(share, drawn[0]), drawn[-2])
     return torch.from_numpy(np.ascontiguousarray(voxels)).to(mask.device) & mask
 
 

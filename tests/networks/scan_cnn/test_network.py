@@ -140,6 +140,13 @@ def test_voxels_kept_aside_are_blocks_inside_the_mask():
     assert not (aside & ~mask).any()
 
 
+def test_something_is_kept_aside_and_something_learned_from_of_any_two_blocks():
+    mask = torch.ones((1, 7, 6), dtype=torch.bool)
+    for seed in range(20):
+        aside = keep_aside(mask, 0.1, np.random.default_rng(seed))
+        assert aside.any() and (mask & ~aside).any()
+
+
 def test_simulated_images_are_finite_and_scaled():
     rng = np.random.default_rng(0)
     pool = np.stack([leaf_image(rng, 32) for _ in range(3)])
@@ -231,6 +238,14 @@ def test_published_settings_learn_by_structural_similarity(scan):
 def test_unknown_settings_are_refused(scan, settings, words):
     with pytest.raises(ValueError, match=words):
         fit_scan_cnn(scan[0], TIMES, settings=settings)
+
+
+def test_a_scan_too_small_to_learn_from_is_refused_and_can_be_mapped_unlearned():
+    images = np.exp(-TIMES / 60) * np.ones((5, 6, 1, 1))
+    with pytest.raises(ValueError, match="30 voxels within 6 x 6 are too few"):
+        fit_scan_cnn(images, TIMES, noise_std=SIGMA)
+    found = fit_scan_cnn(images, TIMES, noise_std=SIGMA, settings={"n_steps": 0})
+    np.testing.assert_allclose(found.t2, 60, rtol=0.1)
 
 
 def test_an_image_without_signal_is_refused(scan):
