@@ -38,7 +38,9 @@ def run(place, *words):
 
 def stand_in(series, schedule, method="dictionary", rank=6, **how):
     """Dictionary matching drawn towards its median where a network would answer, with risk and history."""
-    found = fit_fingerprint(series, schedule, "dictionary", rank, **how | {"settings": None})
+    found = fit_fingerprint(
+        series, schedule, "dictionary", rank, **how | {"settings": {"window": how["settings"]["window"]}}
+    )
     if method == "dictionary":
         return found
     mask = found.mask
@@ -48,7 +50,7 @@ def stand_in(series, schedule, method="dictionary", rank=6, **how):
         calm[axis] = np.where(mask, 0.7 * values + 0.3 * np.median(values[mask]), 0)
     risk = np.where(mask, np.where(np.arange(mask.shape[0])[:, None, None] == 10, 4.0, 0.7), 0)
     watched = {"step": [20, 40, 60], "loss": [3.0, 2.0, 1.8]}
-    settings = found.settings | {"method": method, "base": how["settings"] or "ours"}
+    settings = found.settings | {"method": method} | how["settings"]
     return replace(found, **calm, risk=risk, history=watched, settings=settings)
 
 
@@ -182,6 +184,7 @@ def test_magnitudes_and_an_automatic_mask_serve_as_well(tmp_path):
         (["--set", 'mrf.methods=["dictionnary"]'], "unknown method 'dictionnary'; did you mean dictionary"),
         (["--set", "mrf.rang=5"], "did you mean rank"),
         (["--set", "mrf.rank=200"], "more coefficients than the series has frames.*120 frames.*--set mrf.rank=120"),
+        (["--set", "mrf.window=121"], "sliding window is longer than the series"),
         (["--set", "mrf.rank=2.5"], "a whole number, or a share"),
         (["--set", "mrf.t2=[6000, 9000]"], "mrf.t2 must begin below the end of mrf.t1"),
         (["--set", "mrf.schedule=nowhere.tsv"], "nowhere.tsv.*not here"),

@@ -93,7 +93,7 @@ class FitFingerprint(SimpleInterface):
                     mask=np.load(self.inputs.roi),
                     seed=self.inputs.seed,
                     device=self.inputs.device,
-                    settings="paper" if network and options.settings == "paper" else None,
+                    settings=({"base": options.settings} if network else {}) | {"window": options.window},
                     noise_std=self.inputs.noise_std or None,
                     grid=Grid(**{axis: np.geomspace(*getattr(options, axis), options.points) for axis in ("t1", "t2")}),
                     on_step=progress,

@@ -48,7 +48,7 @@ class FitScanCNN(SimpleInterface):
                     mask=roi,
                     noise_std=noise / np.sqrt(n_averages),
                     distribution=options.distribution,
-                    settings="paper" if options.settings == "paper" and self.inputs.method == SCAN_CNN else None,
+                    settings=settings_of(options, self.inputs.method),
                     on_step=progress,
                 )
         except ValueError as error:
@@ -61,6 +61,13 @@ class FitScanCNN(SimpleInterface):
         (out / "maps.json").write_text(json.dumps(about, default=as_json))
         self._results["notes"] = str(out / "maps.json")
         return runtime
+
+
+def settings_of(options, method):
+    """Settings of a method for ``fit_scan_cnn``; None where it has none."""
+    if method != SCAN_CNN:
+        return None
+    return "paper" if options.settings == "paper" else {"base": "ours", "start": options.start}
 
 
 def averaged_echoes(series):

@@ -32,6 +32,7 @@ class MRFOptions:
     t2: tuple[float, float] = (5.0, 2500.0)  #: range of the dictionary [ms]; atoms have T2 < T1
     points: int = 83  #: values of each, evenly spaced in the logarithm
     inversion_efficiency: float = 1.0  #: what the inversion pulse leaves is -e times the magnetisation; 0 to 1
+    window: int = 1  #: frames that the reconstruction averaged (sliding window), as the dictionary then is; 1: none
     settings: str = "ours"  #: of the network: ``ours``, or ``paper`` (as published)
 
     def __post_init__(self):
@@ -47,6 +48,7 @@ class MRFOptions:
         if self.t2[0] >= self.t1[1]:
             raise OptionsError(f"mrf.t2 must begin below the end of mrf.t1 = {list(self.t1)}, got {list(self.t2)}")
         check_integer("mrf", "points", self.points, 2)
+        check_integer("mrf", "window", self.window, 1)
         check_number("mrf", "inversion_efficiency", self.inversion_efficiency, 0)
         if self.inversion_efficiency > 1:
             raise OptionsError(f"mrf.inversion_efficiency must be <= 1, got {self.inversion_efficiency}")

@@ -6,6 +6,7 @@ from mrspec_prep.options.checks import check_choice, check_methods, check_truth
 
 SCAN_DISTRIBUTIONS = ("auto", "gaussian", "rician")
 SCAN_SETTINGS = ("ours", "paper")
+SCAN_STARTS = ("shipped", "random")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class ScanCNNOptions:
     #: noise of the signals: ``gaussian``, ``rician``, or ``auto``: as ``noise.distribution`` where that says so; else
     #: Rician unless more than 1 % of the signals are negative. ``varpro`` and ``log-linear`` are least squares anyway
     distribution: str = "auto"
+    #: of the network's weights: ``shipped`` (taught by simulated images, refined by this scan), or ``random`` (this
+    #: scan alone; published settings always)
+    start: str = "shipped"
     settings: str = "ours"  #: of the network: ``ours``, or ``paper`` (architecture, loss and training as published)
     std: bool = True  #: standard deviations beside the maps, from methods that give them
 
@@ -27,4 +31,5 @@ class ScanCNNOptions:
             check_truth("scan_cnn", key, getattr(self, key))
         check_methods("scan_cnn", self.methods, '["scan-cnn", "varpro"]')
         check_choice("scan_cnn", "distribution", self.distribution, SCAN_DISTRIBUTIONS)
+        check_choice("scan_cnn", "start", self.start, SCAN_STARTS)
         check_choice("scan_cnn", "settings", self.settings, SCAN_SETTINGS)

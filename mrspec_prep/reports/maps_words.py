@@ -194,6 +194,7 @@ def _network_facts(methods):
         return {}
     return {
         "maps_scancnn_shipped": about.get("start") == "shipped" and about.get("base") != "paper",
+        "maps_scancnn_random": about.get("start") == "random" and about.get("base") != "paper",
         "maps_scancnn_step": number(about["best_step"]) if "best_step" in about else None,
         "maps_scancnn_paper": about.get("base") == "paper",
         "maps_scancnn_steps": number(about["n_steps"]) if "n_steps" in about else None,

@@ -106,6 +106,13 @@ def check_fingerprinting(plan):
             value=f"{n_frames} frames",
             remedy=f"give at least {FEWEST_FRAMES}",
         )
+    if plan.options.mrf.window > n_frames:
+        raise InputError(
+            "the sliding window is longer than the series",
+            file=image,
+            value=f"mrf.window = {plan.options.mrf.window}, {n_frames} frames",
+            remedy="--set mrf.window=NUMBER of the reconstruction, 1 for none",
+        )
     if plan.options.mrf.rank > n_frames:
         raise InputError(
             "the subspace has more coefficients than the series has frames",
