@@ -10,6 +10,7 @@ from mrspec_prep.networks.fitting.least_squares import least_squares
 from mrspec_prep.networks.residuals import residual_in_sigmas
 from mrspec_prep.networks.risk import risk_of
 from mrspec_prep.networks.scan_cnn.decays import LOG_RATES
+from mrspec_prep.networks.scan_cnn.levelling import levelled
 from mrspec_prep.networks.scan_cnn.recorrupted import told
 from mrspec_prep.networks.scan_cnn.scan import T2_LIMITS, ScanMaps
 from mrspec_prep.networks.scan_cnn.slices import slices_of, turned, turned_back
@@ -68,7 +69,7 @@ def estimate_scan(network, scan, settings, *, strength, seed, device, history, a
 def _maps(scan, found):
     """T2 [ms] and M0 [signal units] of an estimate (2, x, y, z)."""
     unit, (log_rate, amplitude) = float(np.mean(scan.echo_times)), found
-    t2 = np.clip(unit * np.exp(-log_rate), *T2_LIMITS)
+    t2 = np.clip(unit * np.exp(-np.clip(log_rate, *LOG_RATES)), *T2_LIMITS)
     return t2, amplitude * np.exp(np.minimum(unit / t2, np.exp(LOG_RATES[1])))
 
 
@@ -100,7 +101,8 @@ def _estimate(network, scan, settings, strength, device):
     """(2, x, y, z) array: log rate and amplitude [signal units], planes averaged."""
     given = settings.passes, strength, device
     planes = [_in_planes(network, scan, order, *given) for order in ORDERS[settings.planes]]
-    return np.mean(planes, axis=0)
+    found = np.mean(planes, axis=0)
+    return levelled(scan, found, settings.level) if settings.level else found
 
 
 @torch.no_grad()

@@ -34,6 +34,8 @@ class ScanCNNSettings:
         Mirrored and turned versions of the images whose estimates are averaged, 1 to 8.
     draws : int
         Simulated scans that tell the standard deviations; 0: none are given.
+    level : float
+        Width of the neighbourhoods in which maps are brought level with least squares [voxels]; 0: they are not.
     planes : str
         ``slices``: every slice by itself; ``all``: also the two planes across (voxels as long as wide), averaged.
 
@@ -52,13 +54,14 @@ class ScanCNNSettings:
     patience: int = 3
     passes: int = 8
     draws: int = 4
+    level: float = 3.0
     planes: str = "slices"
 
     def __post_init__(self):
         for name, known in (("network", NETWORKS), ("loss", LOSSES), ("start", STARTS), ("planes", PLANES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        least = {"n_steps": 0, "n_pieces": 1, "piece": 16, "every": 1, "patience": 1, "draws": 0}
+        least = {"n_steps": 0, "n_pieces": 1, "piece": 16, "every": 1, "patience": 1, "draws": 0, "level": 0}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be >= {value}, got {getattr(self, name)}")
@@ -82,6 +85,7 @@ PAPER = ScanCNNSettings(
     learning_rate=2e-4,
     passes=1,
     draws=0,
+    level=0.0,
     piece=96,
     n_pieces=2,
 )

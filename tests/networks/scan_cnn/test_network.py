@@ -7,9 +7,11 @@ import torch
 from mrspec_prep.networks import fit_scan_cnn
 from mrspec_prep.networks.scan_cnn.decays import fit_decay, least_errors, rician_mean, synthesise
 from mrspec_prep.networks.scan_cnn.leaf_images import FINE, leaf_image
+from mrspec_prep.networks.scan_cnn.levelling import levelled
 from mrspec_prep.networks.scan_cnn.network import new_network
 from mrspec_prep.networks.scan_cnn.pretraining import add_noise, draw_batch, random_protocol
 from mrspec_prep.networks.scan_cnn.recorrupted import misfit, misfit_of_noise, recorrupted
+from mrspec_prep.networks.scan_cnn.scan import make_scan
 from mrspec_prep.networks.scan_cnn.slices import keep_aside, turned, turned_back
 from mrspec_prep.networks.scan_cnn.structural import WINDOW, structural_similarity
 from mrspec_prep.networks.scan_cnn.virtual_echoes import VIRTUAL_TIMES, Protocol
@@ -263,3 +265,20 @@ def test_no_signal_makes_estimates_or_gradients_infinite(value, rising):
     sum(values.sum() for values in found).backward()
     assert all(torch.isfinite(values).all() for values in found)
     assert all(torch.isfinite(weights.grad).all() for weights in network.parameters())
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "rician"])
+def test_levelling_takes_a_common_bias_away_and_leaves_the_truth_alone(distribution):
+    t2 = np.where(np.arange(40) < 20, 60.0, 100.0)[:, None, None] * np.ones((40, 30, 1))
+    unit = TIMES.mean()
+    truth = np.stack([np.log(unit / t2), 5 * np.exp(-unit / t2)])
+    images = truth[1][..., None] * np.exp(-np.exp(truth[0])[..., None] * (TIMES / unit - 1))
+    if distribution == "rician":
+        images = expected_magnitude(images, 0.2)
+    scan = make_scan(images, TIMES, None, 0.2, distribution)
+    np.testing.assert_allclose(levelled(scan, truth, 3), truth, atol=1e-6)
+    biased = truth + np.array([0.1, 0.0])[:, None, None, None]
+    biased[1] *= 0.95
+    found = levelled(scan, biased, 3)
+    np.testing.assert_allclose(found[0], truth[0], atol=4e-3)
+    np.testing.assert_allclose(found[1], truth[1], rtol=4e-3)
