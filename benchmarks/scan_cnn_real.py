@@ -3,11 +3,10 @@
     python -m benchmarks.scan_cnn_real DATA_DIR --out scan_cnn_real
 
 DATA_DIR holds ``qmrlab_mese30_brain`` (brain slice, 30 spin echoes) and ``sepal_gre8_phantom`` (vials, 8 gradient
-echoes).
-``brain``: the first 6 echoes, and every fifth; root mean square and median difference to the least-squares T2 of all 30,
-by range of that T2, and the share of 5 x 5 neighbourhoods in which a method is closer than least squares of the same
-echoes. ``vials``: 8 echoes: mean and standard deviation within each vial against least squares; 3 of the 8 echoes: difference
-to the map of all. Several seeds of the networks; each is printed.
+echoes). ``brain``: the first 6 echoes, and every fifth; root mean square and median difference to the least-squares T2
+of all 30, by range of that T2, and the share of 5 x 5 neighbourhoods in which a method is closer than least squares of
+the same echoes. ``vials``: 8 echoes: mean and standard deviation within each vial against least squares; 3 of the 8
+echoes: difference to the map of all. Several seeds of the networks; each is printed.
 """
 
 import argparse
@@ -16,8 +15,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy.ndimage import binary_erosion, label, uniform_filter
+from scipy.ndimage import uniform_filter
 
+from benchmarks.classifier_real import RADIUS, VIALS
 from benchmarks.scan_cnn_pictures import rows_of_maps
 from mrspec_prep.networks import fit_scan_cnn
 
@@ -27,7 +27,6 @@ CHOICES = {"first 6 of 30 echoes": slice(0, 6), "every fifth of 30 echoes": slic
 THREE_OF_EIGHT = [0, 3, 6]
 FLUID = 150.0  # ms: T2 of all echoes from which a voxel counts as fluid
 RANGES = ((0, 60), (60, 80), (80, 100), (100, 150), (150, 4001))  # ms
-SMALLEST_VIAL = 400  # voxels
 METHODS = ("varpro", "rician", "nlm-varpro", "scan-cnn")
 
 
@@ -68,13 +67,12 @@ def brain(folder, args):
             off = maps.t2 - full.t2
             by = [np.sqrt(np.mean(off[mask & (full.t2 >= low) & (full.t2 < high)] ** 2)) for low, high in RANGES]
             print(
-                f"{name:22} {rms(off[tissue]):10.2f} {np.median(np.abs(off[tissue])):7.2f} {np.mean(off[tissue]):6.2f}  "
+                f"{name:20} {rms(off[tissue]):10.2f} {np.median(np.abs(off[tissue])):7.2f} {np.mean(off[tissue]):6.2f}  "
                 f"{closer(off, found['varpro'].t2 - full.t2, tissue):.3f}  " + ", ".join(f"{v:.1f}" for v in by),
                 flush=True,
             )
-        maps = {"30 echoes, varpro": full.t2} | {
-            name: m.t2 for name, m in found.items() if "seed" not in name or "0" in name
-        }
+        maps = {"30 echoes, varpro": full.t2}
+        maps |= {name: m.t2 for name, m in found.items() if "seed" not in name or "0" in name}
         rows_of_maps(
             args.out / f"brain_{words.split()[0]}.png",
             {k: v[:, :, 0] for k, v in maps.items()},
@@ -103,7 +101,7 @@ def closer(off, other, where, size=5):
 
 def vial_images(folder):
     """Images (x, y, z, 8)."""
-    files = sorted((folder / "sepal_gre8_phantom" / "bids").glob("sub-01/anat/*_MEGRE.nii.gz"))
+    files = sorted((folder / "sepal_gre8_phantom" / "bids").glob("sub-*/anat/*_MEGRE.nii.gz"))
     return np.stack([nib.load(file).get_fdata() for file in files], axis=-1)
 
 
@@ -114,15 +112,17 @@ def vials(folder, args):
     images = images[:, :, middle - 2 : middle + 3]
     bright = images[..., 0] > 0.25 * np.quantile(images[..., 0], 0.99)
     full = fit_scan_cnn(images, VIAL_TIMES, method="varpro", kind="t2star", mask=bright)
-    places, n = label(binary_erosion(bright, np.ones((3, 3, 1)), iterations=3))
-    chosen = [k for k in range(1, n + 1) if (places == k).sum() >= SMALLEST_VIAL]
-    print(f"\n## vials: {len(chosen)} of at least {SMALLEST_VIAL} voxels, 8 echoes", flush=True)
+    rows, columns, places = *np.indices(bright.shape[:2]), np.zeros(bright.shape, int)
+    for k, (column, row) in enumerate(VIALS["t2star"], start=1):
+        places[(rows - row) ** 2 + (columns - column) ** 2 <= RADIUS["t2star"] ** 2] = k
+    chosen = range(1, len(VIALS["t2star"]) + 1)
+    print(f"\n## vials: {len(chosen)}, 8 echoes", flush=True)
     found = fits(images, VIAL_TIMES, bright, "t2star", args.seeds)
     for name, maps in found.items():
         for k in chosen:
             here, ref = maps.t2[places == k], full.t2[places == k]
             print(
-                f"{name:22} vial {k}: mean {here.mean():.2f} ms ({100 * (here.mean() / ref.mean() - 1):+.2f} % of least "
+                f"{name} vial {k}: mean {here.mean():.2f} ms ({100 * (here.mean() / ref.mean() - 1):+.2f} % of least "
                 f"squares), standard deviation {here.std():.2f} ({ref.std() / here.std():.2f} x lower)",
                 flush=True,
             )
