@@ -1,10 +1,13 @@
 """Pictures of parameter maps by method, and scatter plots of estimate against truth."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.maps_halves import on_grid
 
+CHARACTERS = 14  # of a title, per inch
 COLORS = ("#0072B2", "#D55E00", "#009E73")  # white, grey, CSF: told apart by colour-blind eyes too
 
 
@@ -71,5 +74,5 @@ def scatter(path, panels, limits, title):
             panel.tick_params(labelsize=6)
             if r == 0 or not same:
                 panel.set_title(label.replace(", ", "\n").replace(" n_", "\nn_").replace(" kl", "\nkl"), fontsize=7)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, int(CHARACTERS * size[0])), fontsize=9)
     figure.savefig(path)
