@@ -21,7 +21,7 @@ from mrspec_prep.networks.compartments.calibration import fit_temperature
 from mrspec_prep.networks.compartments.coverage import training_range
 from mrspec_prep.networks.compartments.random_protocols import KINDS, random_protocol
 from mrspec_prep.networks.compartments.recipe import Recipe
-from mrspec_prep.networks.compartments.weights import write_weights
+from mrspec_prep.networks.weights import write_weights
 
 DATA = Path(mrspec_prep.__file__).parent / "data"
 RECIPE = Recipe(noise_steps=0)  # levels uniform over the range

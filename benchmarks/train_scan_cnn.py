@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 import mrspec_prep
-from mrspec_prep.networks.compartments.weights import write_weights
 from mrspec_prep.networks.scan_cnn.leaf_images import leaf_image
 from mrspec_prep.networks.scan_cnn.network import new_network
 from mrspec_prep.networks.scan_cnn.pretraining import Pretraining
+from mrspec_prep.networks.weights import write_weights
 
 DATA = Path(mrspec_prep.__file__).parent / "data"
 STEPS, IMAGES, EVERY, SAID = 3000, 800, 500, 100

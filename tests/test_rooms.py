@@ -25,7 +25,7 @@ ALLOWED = {
 STACKS = {
     "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
     + ["space", "uncertainty", "clusters", "components", "group"],
-    "networks": ["problem", "result", "residuals", "device", "fitting", "risk", "priors"]
+    "networks": ["problem", "result", "residuals", "device", "weights", "fitting", "risk", "priors"]
     + ["compartments", "voxel_nets", "fingerprinting", "maps", "scan_cnn"],
 }
 SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves

@@ -13,7 +13,7 @@ from mrspec_prep.networks.compartments.magnitude_signals import signed_draws
 from mrspec_prep.networks.compartments.merged_network import BLOCK, merge
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.simulation import weighted_axes
-from mrspec_prep.networks.compartments.weights import read_weights
+from mrspec_prep.networks.weights import read_weights
 from mrspec_prep.physics import Encodings
 
 #: tissue axes that shipped weights exist for, and their names in the package's data

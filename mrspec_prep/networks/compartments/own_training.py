@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from mrspec_prep.networks.compartments.any_protocol import protocol_map
 from mrspec_prep.networks.compartments.recipe import Recipe
-from mrspec_prep.networks.compartments.weights import read_weights, write_weights
+from mrspec_prep.networks.weights import read_weights, write_weights
 from mrspec_prep.physics.hashes import protocol_hash
 
 VERSION = 1  # of representation, network and training: a cache of another is not read

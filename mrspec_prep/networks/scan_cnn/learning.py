@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 import mrspec_prep
-from mrspec_prep.networks.compartments.weights import read_weights
 from mrspec_prep.networks.device import device_of
 from mrspec_prep.networks.scan_cnn.decays import synthesise
 from mrspec_prep.networks.scan_cnn.estimates import estimate_scan
@@ -18,6 +17,7 @@ from mrspec_prep.networks.scan_cnn.recorrupted import misfit, misfit_of_noise
 from mrspec_prep.networks.scan_cnn.settings import chosen_settings
 from mrspec_prep.networks.scan_cnn.slices import Pieces, keep_aside, slices_of
 from mrspec_prep.networks.scan_cnn.structural import structural_similarity
+from mrspec_prep.networks.weights import read_weights
 
 WEIGHTS = Path(mrspec_prep.__file__).parent / "data" / "scan_cnn.npz"
 AVERAGE, CLIP, RISE = 0.01, 1.0, 0.1  # of the weights' running average; gradients; share of the cycle that rises

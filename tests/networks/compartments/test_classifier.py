@@ -16,7 +16,7 @@ from mrspec_prep.networks.compartments.paper_protocol import paper_protocol
 from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.scores import calibration_error
 from mrspec_prep.networks.compartments.simulation import simulate
-from mrspec_prep.networks.compartments.weights import read_weights
+from mrspec_prep.networks.weights import read_weights
 from mrspec_prep.physics import Encodings, add_noise
 
 DATA = Path(str(files("mrspec_prep") / "data"))
