@@ -26,7 +26,7 @@ from mrspec_prep.networks.weights import write_weights
 DATA = Path(mrspec_prep.__file__).parent / "data"
 RECIPE = Recipe(noise_steps=0)  # levels uniform over the range
 SIZES = {"t1-t2": {"width": 160, "n_mixed": 3}, "t2": {"width": 96, "n_mixed": 2}, "t1": {"width": 96, "n_mixed": 2}}
-STEPS = {"t1-t2": 5000, "t2": 2500, "t1": 2500}
+STEPS = {"t1-t2": 14000, "t2": 2500, "t1": 8000}
 N_PROTOCOLS = 10000
 EVERY = 500  # steps between checkpoints
 
