@@ -1,6 +1,6 @@
 """What every method of parameter mapping is given: a model, prepared signals, measured noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,3 +73,41 @@ def settings_of(kind, given):
     if not isinstance(given, dict) or set(given) - set(names):
         raise ValueError(f"settings must be among {', '.join(names)}, got {given!r}")
     return kind(**given)
+
+
+def chosen_settings(method, presets, given):
+    """Settings of a network and the name of the preset they start from.
+
+    Parameters
+    ----------
+    method : str
+        In messages.
+    presets : dict of str to settings
+        ``ours`` and ``paper``.
+    given : None, str, dict or settings
+        None or ``ours``; ``paper``; a dict of changes to either, named by its entry ``base``; or settings of one of the
+        presets' kinds.
+
+    Returns
+    -------
+    settings : instance of a preset's class
+    base : str
+
+    Raises
+    ------
+    ValueError
+        Unknown names or values.
+
+    """
+    for base, preset in presets.items():
+        if isinstance(given, type(preset)):
+            return given, base
+    changes = {"base": given or "ours"} if given is None or isinstance(given, str) else given
+    if not isinstance(changes, dict):
+        raise ValueError(f"settings of {method} are {', '.join(presets)} or a dict, got {given!r}")
+    base = changes.get("base", "ours")
+    if base not in presets:
+        raise ValueError(f"settings of {method} are {' or '.join(presets)}, got {base!r}")
+    changes = {name: value for name, value in changes.items() if name != "base"}
+    settings_of(type(presets[base]), changes)  # refuses unknown names
+    return replace(presets[base], **changes), base

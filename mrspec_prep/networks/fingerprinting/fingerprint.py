@@ -20,7 +20,7 @@ from mrspec_prep.networks.fingerprinting.result import FingerprintResult
 from mrspec_prep.networks.fingerprinting.sampling import Sampling
 from mrspec_prep.networks.fingerprinting.series import Series, checked_series
 from mrspec_prep.networks.fingerprinting.voxelwise import DictionarySettings, fit_voxels
-from mrspec_prep.networks.problem import settings_of
+from mrspec_prep.networks.problem import chosen_settings, settings_of
 from mrspec_prep.physics import Grid
 from mrspec_prep.physics.fingerprinting import Schedule
 
@@ -119,7 +119,7 @@ def fit_fingerprint(
         chosen, fit = settings_of(DictionarySettings, settings), fit_dictionary
     else:
         scan_cnn = import_module("mrspec_prep.networks.fingerprinting.scan_cnn")  # needs torch
-        chosen, fit = scan_cnn.chosen_settings(settings), scan_cnn.fit_scan_cnn
+        chosen, fit = chosen_settings(method, scan_cnn.PRESETS, settings)[0], scan_cnn.fit_scan_cnn
     if sampling is not None:
         _check_sampling(sampling, checked, chosen.window)
     dictionary = make_dictionary(schedule, grid, rank, magnitude=checked.magnitude, window=chosen.window)

@@ -1,6 +1,6 @@
 """Method ``scan-cnn``: coefficients by a network that learns from this one scan."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from mrspec_prep.networks.fingerprinting.reconstruction import N_ITERATIONS, coe
 from mrspec_prep.networks.fingerprinting.result import FingerprintResult
 from mrspec_prep.networks.fingerprinting.scan_training import AlignedImages, average, train
 from mrspec_prep.networks.fingerprinting.voxelwise import fit_voxels
-from mrspec_prep.networks.problem import settings_of
 from mrspec_prep.networks.voxel_nets.randomness import Randomness
 
 
@@ -69,29 +68,7 @@ class ScanCnnSettings:
                 raise ValueError(f"{name} must be a whole number, got {value}")
 
 
-SETTINGS = {"ours": ScanCnnSettings, "paper": PaperSettings}
-
-
-def chosen_settings(given):
-    """Settings from None, ``ours``, ``paper``, a dict of changes to either (entry ``base``), or an instance.
-
-    Raises
-    ------
-    ValueError
-        Unknown names or values.
-
-    """
-    if isinstance(given, tuple(SETTINGS.values())):
-        return given
-    changes = {"base": given or "ours"} if given is None or isinstance(given, str) else given
-    base = changes.get("base", "ours") if isinstance(changes, dict) else "ours"
-    if base not in SETTINGS:
-        raise ValueError(f"settings of scan-cnn are ours or paper, got {base!r}")
-    if not isinstance(changes, dict):
-        raise ValueError(f"settings of scan-cnn are ours, paper or a dict, got {given!r}")
-    changes = {name: value for name, value in changes.items() if name != "base"}
-    settings_of(SETTINGS[base], changes)  # refuses unknown names
-    return replace(SETTINGS[base](), **changes)
+PRESETS = {"ours": ScanCnnSettings(), "paper": PaperSettings()}
 
 
 def fit_scan_cnn(problem, settings, seed=0, device="auto", on_step=None):

@@ -9,12 +9,13 @@ import torch
 
 import mrspec_prep
 from mrspec_prep.networks.device import device_of
+from mrspec_prep.networks.problem import chosen_settings
 from mrspec_prep.networks.scan_cnn.decays import synthesise
 from mrspec_prep.networks.scan_cnn.estimates import estimate_scan
 from mrspec_prep.networks.scan_cnn.network import new_network
 from mrspec_prep.networks.scan_cnn.paper_network import PaperNetwork
 from mrspec_prep.networks.scan_cnn.recorrupted import misfit, misfit_of_noise
-from mrspec_prep.networks.scan_cnn.settings import chosen_settings
+from mrspec_prep.networks.scan_cnn.settings import PRESETS
 from mrspec_prep.networks.scan_cnn.slices import Pieces, keep_aside, slices_of
 from mrspec_prep.networks.scan_cnn.structural import structural_similarity
 from mrspec_prep.networks.weights import read_weights
@@ -40,7 +41,7 @@ def fit_network(scan, seed=0, device="auto", settings=None, on_step=None):
     ScanMaps
 
     """
-    settings, base = chosen_settings(settings)
+    settings, base = chosen_settings("scan-cnn", PRESETS, settings)
     device = device_of(device)
     slices = slices_of(scan, device)
     network = first_network(settings, len(scan.echo_times), seed).to(device)

@@ -1,8 +1,6 @@
 """Settings of ``scan-cnn``: ours, and as published."""
 
-from dataclasses import dataclass, replace
-
-from mrspec_prep.networks.problem import settings_of
+from dataclasses import dataclass
 
 NETWORKS, LOSSES, STARTS, PLANES = ("ours", "paper"), ("recorrupted", "ssim"), ("shipped", "random"), ("slices", "all")
 
@@ -89,28 +87,4 @@ PAPER = ScanCNNSettings(
     piece=96,
     n_pieces=2,
 )
-
-
-def chosen_settings(given):
-    """Settings from None, ``ours``, ``paper``, or a dict of changes to either, named by its entry ``base``.
-
-    Returns
-    -------
-    settings : ScanCNNSettings
-    base : str
-
-    Raises
-    ------
-    ValueError
-        Unknown names or values.
-
-    """
-    changes = {"base": given or "ours"} if given is None or isinstance(given, str) else given
-    base = changes.get("base", "ours") if isinstance(changes, dict) else "ours"
-    if base not in ("ours", "paper"):
-        raise ValueError(f"settings of scan-cnn are ours or paper, got {base!r}")
-    if not isinstance(changes, dict):
-        return settings_of(ScanCNNSettings, changes), base
-    changes = {name: value for name, value in changes.items() if name != "base"}
-    settings_of(ScanCNNSettings, changes)  # refuses unknown names
-    return replace(OURS if base == "ours" else PAPER, **changes), base
+PRESETS = {"ours": OURS, "paper": PAPER}

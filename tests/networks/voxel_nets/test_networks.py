@@ -7,9 +7,10 @@ import torch
 from mrspec_prep.networks import fit_maps
 from mrspec_prep.networks.fitting.least_squares import least_squares
 from mrspec_prep.networks.maps import make_problem
+from mrspec_prep.networks.problem import chosen_settings
 from mrspec_prep.networks.risk import risk_of
 from mrspec_prep.networks.voxel_nets.collapse import collapsed_parameters, marked
-from mrspec_prep.networks.voxel_nets.methods import PAPER, chosen_settings
+from mrspec_prep.networks.voxel_nets.methods import PRESETS
 from mrspec_prep.networks.voxel_nets.published import PublishedNetwork
 from mrspec_prep.networks.voxel_nets.randomness import Randomness
 from mrspec_prep.networks.voxel_nets.training import descend
@@ -94,7 +95,7 @@ def test_paper_networks_have_the_published_shapes():
     n, cpu = len(problem.encodings), torch.device("cpu")
     layers = {}
     for method in ("selfsup", "vae", "gmm-vae"):
-        network = PublishedNetwork(problem, method, PAPER[method], 0, cpu).network
+        network = PublishedNetwork(problem, method, PRESETS[method]["paper"], 0, cpu).network
         layers[method] = [
             (layer.in_features, layer.out_features) for layer in network.modules() if isinstance(layer, torch.nn.Linear)
         ]
@@ -102,7 +103,9 @@ def test_paper_networks_have_the_published_shapes():
     assert layers["vae"] == [(n, n)] * 3 + [(n, 256), (256, 256), (256, 256), (256, 2)]
     first, second = [(n, n)] * 3 + [(n, 4)], [(n + 4, n), (n, n), (n, n), (n, 256)]
     assert layers["gmm-vae"] == [*first, *second, (256, 256), (256, 256), (256, 2)]
-    temperatures = [PublishedNetwork(problem, "gmm-vae", PAPER["gmm-vae"], 0, cpu).temperature(t) for t in (0, 1)]
+    temperatures = [
+        PublishedNetwork(problem, "gmm-vae", PRESETS["gmm-vae"]["paper"], 0, cpu).temperature(t) for t in (0, 1)
+    ]
     np.testing.assert_allclose(temperatures, [1.0, 0.3])
 
 
@@ -138,8 +141,8 @@ def test_every_model_has_its_networks(name):
 
 
 def test_unknown_settings_are_refused():
-    assert chosen_settings("vae", "paper")[0].bounds == "clamp"
-    assert chosen_settings("vae", {"base": "paper", "bounds": "sigmoid"})[0].bounds == "sigmoid"
+    assert chosen_settings("vae", PRESETS["vae"], "paper")[0].bounds == "clamp"
+    assert chosen_settings("vae", PRESETS["vae"], {"base": "paper", "bounds": "sigmoid"})[0].bounds == "sigmoid"
     for given, words in (
         ("theirs", "settings of vae are ours or paper"),
         ({"n_clusters": 2}, "settings must be among n_components"),
@@ -148,7 +151,7 @@ def test_unknown_settings_are_refused():
         ({"base": "paper", "temperature": (1.0, 0.0)}, "temperature must be two numbers"),
     ):
         with pytest.raises(ValueError, match=words):
-            chosen_settings("vae", given)
+            chosen_settings("vae", PRESETS["vae"], given)
 
 
 def test_a_flat_map_is_called_collapsed_only_where_tissue_differs():
@@ -175,7 +178,9 @@ def test_risk_is_one_at_the_truth_and_grows_beyond_noise():
 
 def test_parameters_where_the_signal_blows_up_leave_finite_slopes():
     problem, _ = make_problem(simulated(20)[2], TABLE, "msdki", 0.05, "rician")
-    network = PublishedNetwork(problem, "selfsup", chosen_settings("selfsup", None)[0], 0, torch.device("cpu"))
+    network = PublishedNetwork(
+        problem, "selfsup", chosen_settings("selfsup", PRESETS["selfsup"], None)[0], 0, torch.device("cpu")
+    )
     last = list(network.network.parameters())[-1]
     with torch.no_grad():
         last.fill_(20.0)  # largest D and K: the model's signal rises to 1e28
