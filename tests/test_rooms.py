@@ -26,7 +26,7 @@ STACKS = {
     "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
     + ["space", "uncertainty", "clusters", "components", "group"],
     "networks": ["problem", "result", "residuals", "device", "weights", "fitting", "risk", "priors"]
-    + ["compartments", "voxel_nets", "fingerprinting", "maps", "scan_cnn"],
+    + ["compartments", "voxel_nets", "residual_cnn", "fingerprinting", "maps", "scan_cnn"],
 }
 SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
 

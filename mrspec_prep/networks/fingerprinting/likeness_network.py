@@ -5,6 +5,8 @@ import math
 import torch
 from torch.nn import functional
 
+from mrspec_prep.networks.residual_cnn import ResidualBlock, convolution
+
 FAR = -1e4  # logarithm of the weight of a neighbour outside the mask
 
 
@@ -86,28 +88,6 @@ class LikenessNetwork(torch.nn.Module):
         if dx == 0 and dy == 0:
             return logit + self.itself
         return logit.masked_fill(inside < 0.5, FAR)
-
-
-class ResidualBlock(torch.nn.Module):
-    """x + norm(conv(relu(norm(conv x)))), instance norms."""
-
-    def __init__(self, width, randomness):
-        super().__init__()
-        self.one, self.two = (convolution(width, width, randomness) for _ in range(2))
-
-    def forward(self, x):
-        """Return the same shape."""
-        inner = functional.relu(functional.instance_norm(self.one(x)))
-        return x + functional.instance_norm(self.two(inner))
-
-
-def convolution(n_in, n_out, randomness, gain=1.0):
-    """3 x 3 convolution, weights uniform within gain / sqrt(9 n_in), no offset at the start."""
-    layer = torch.nn.utils.skip_init(torch.nn.Conv2d, n_in, n_out, 3, padding=1)
-    bound = gain * (9 * n_in) ** -0.5
-    torch.nn.init.uniform_(layer.weight, -bound, bound, generator=randomness.weights)
-    torch.nn.init.zeros_(layer.bias)
-    return layer.to(randomness.device)
 
 
 def shifted(maps, radius):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from mrspec_prep.networks.fingerprinting.likeness_network import ResidualBlock, convolution
 from mrspec_prep.networks.fingerprinting.reconstruction import N_ITERATIONS
+from mrspec_prep.networks.residual_cnn import ResidualCNN
 
 
 @dataclass(frozen=True)
@@ -45,33 +44,6 @@ class PaperSettings:
                 raise ValueError(f"{name} must be > 0, got {value}")
 
 
-class PaperNetwork(torch.nn.Module):
-    """Convolution, instance norm, ReLU, nine residual blocks, convolution (Gao et al., Figures 1 and 5).
-
-    Parameters
-    ----------
-    n_frames, rank : int
-    settings : PaperSettings
-    randomness : Randomness
-
-    """
-
-    def __init__(self, n_frames, rank, settings, randomness):
-        super().__init__()
-        self.first = convolution(2 * n_frames, settings.n_channels, randomness)
-        self.blocks = torch.nn.ModuleList(
-            ResidualBlock(settings.n_channels, randomness) for _ in range(settings.n_blocks)
-        )
-        self.last = convolution(settings.n_channels, 2 * rank, randomness)
-
-    def forward(self, frames):
-        """(n, 2 n_frames, n_x, n_y) real and imaginary frames to (n, 2 rank, n_x, n_y) coefficients."""
-        hidden = functional.relu(functional.instance_norm(self.first(frames)))
-        for block in self.blocks:
-            hidden = block(hidden)
-        return self.last(hidden)
-
-
 def paper_coefficients(problem, settings, randomness, _rng, on_step=None):
     """Train the published network on the series and return its coefficients.
 
@@ -88,7 +60,8 @@ def paper_coefficients(problem, settings, randomness, _rng, on_step=None):
     scale = float(np.sqrt((np.abs(series.voxels) ** 2).mean()))
     sizes = np.maximum(np.sqrt((np.abs(problem.coefficients) ** 2).mean(axis=0)), 1e-12 * scale) / scale
     basis = torch.as_tensor(sizes[:, None] * subspace, dtype=torch.float32, device=device)  # outputs near one
-    network = PaperNetwork(subspace.shape[1], len(subspace), settings, randomness)
+    n_in, n_out = 2 * subspace.shape[1], 2 * len(subspace)  # real and imaginary parts
+    network = ResidualCNN(n_in, n_out, settings.n_channels, settings.n_blocks, randomness)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     inside = np.argwhere(series.mask)
     history = {"step": [], "loss": []}

@@ -18,6 +18,7 @@ from mrspec_prep.networks.scan_cnn.recorrupted import misfit, misfit_of_noise
 from mrspec_prep.networks.scan_cnn.settings import PRESETS
 from mrspec_prep.networks.scan_cnn.slices import Pieces, keep_aside, slices_of
 from mrspec_prep.networks.scan_cnn.structural import structural_similarity
+from mrspec_prep.networks.voxel_nets.randomness import Randomness
 from mrspec_prep.networks.weights import read_weights
 
 WEIGHTS = Path(mrspec_prep.__file__).parent / "data" / "scan_cnn.npz"
@@ -62,9 +63,7 @@ def fit_network(scan, seed=0, device="auto", settings=None, on_step=None):
 def first_network(settings, n_echoes, seed):
     """Network before it has seen the scan."""
     if settings.network == "paper":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return PaperNetwork(n_echoes)
+        return PaperNetwork(n_echoes, Randomness(seed, torch.device("cpu")))
     network = new_network(seed)
     if settings.start == "shipped":
         arrays, _ = read_weights(WEIGHTS)
