@@ -1,5 +1,6 @@
 """The network: virtual echoes of an image and their least-squares fit in, log rate and amplitude out."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ N_FITTED = 2  # channels with the least-squares fit
 FEW_STEPS, PRECISE, LARGEST_AMPLITUDE = 3, 0.05, 2.0  # of that fit; its error of the log rate that is precise
 SOFT, FLOOR = 0.01, 1e-3  # of virtual echoes, before their logarithm is taken
 NARROW = 1e-3  # variance of the times, below which a slope counts as none
+TOLD = (0.003, 0.25)  # noise over the largest signals
 LEAST_RATE, SOFT_RATE = 0.007, 0.02  # mean echo time over T2: least, and where it bends towards that
 
 
@@ -85,8 +87,9 @@ class ScanNetwork(nn.Module):
 
         The network corrects the virtual echoes; the slope of their logarithms, each weighted by signal over error, is
         the rate. Where least squares of a voxel is precise already it takes the place of both; the network is told it
-        everywhere, and corrects what came out.
+        everywhere, and corrects what came out. Noise outside ``TOLD`` it is told as the nearest that it knows.
         """
+        protocol = replace(protocol, noise_std=min(max(protocol.noise_std, TOLD[0]), TOLD[1]))
         channels, times = protocol.channels(images), protocol.times(images)
         with torch.no_grad():
             fitted, height = fit_decay(images, times, FEW_STEPS)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mrspec_prep.networks.scan_cnn.pretraining import NOISE
 from mrspec_prep.networks.scan_cnn.virtual_echoes import Protocol
 
 LARGEST = 0.98  # quantile of the first echo that counts as 1
@@ -32,10 +31,6 @@ class Slices:
     scale: float
     protocol: Protocol
 
-    def sigma(self):
-        """Noise in these units."""
-        return self.protocol.noise_std
-
 
 def slices_of(scan, device="cpu"):
     """Slices along the third axis.
@@ -60,8 +55,7 @@ def slices_of(scan, device="cpu"):
         raise ValueError("the first echo holds no signal inside the mask")
     images = torch.from_numpy(np.ascontiguousarray((scan.images / scale).transpose(2, 3, 0, 1), dtype=np.float32))
     mask = torch.from_numpy(np.ascontiguousarray(scan.mask.transpose(2, 0, 1)))
-    noise = float(np.clip(scan.noise_std / scale, *NOISE))
-    protocol = Protocol(scan.echo_times, noise, scan.distribution == "rician")
+    protocol = Protocol(scan.echo_times, scan.noise_std / scale, scan.distribution == "rician")
     return Slices(images.to(device), mask.to(device), scale, protocol)
 
 
