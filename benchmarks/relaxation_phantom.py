@@ -7,7 +7,7 @@ T2 of its noise-free signals.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 from mrspec_prep.networks import fit_scan_cnn
 
@@ -16,7 +16,6 @@ T2 = np.array([1.0, 1200.0, 95.0, 72.0, 62.0, 160.0])  # ms
 M0 = np.array([0.0, 1.0, 0.82, 0.70, 0.76, 0.85])
 FINE = 4  # points along each side of a voxel
 NO_CSF = 0.05  # volume fraction of CSF below which a voxel counts as without
-BORDER = 1  # voxels from a border
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Phantom:
 
 
 def borders(tissue):
-    """Voxels within ``BORDER`` voxels of another tissue in their slice."""
+    """Voxels with another tissue beside them in their slice."""
     found = np.zeros(tissue.shape, bool)
     for axis in (0, 1):
         step = np.diff(tissue, axis=axis) != 0
@@ -63,8 +62,7 @@ def borders(tissue):
         for side in ((0, 1), (1, 0)):
             pad[axis] = side
             found |= np.pad(step, pad)
-    square = np.ones((2 * BORDER - 1, 2 * BORDER - 1, 1), bool)
-    return binary_dilation(found, square) if BORDER > 1 else found
+    return found
 
 
 def head_phantom(echo_times, seed, n=90, n_slices=3):

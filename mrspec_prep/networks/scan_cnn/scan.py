@@ -29,8 +29,6 @@ class Scan:
         ``gaussian`` or ``rician``.
     kind : str
         ``t2`` or ``t2star``: what the decay is called.
-    noise_given : bool
-        Whether sigma was measured elsewhere.
 
     """
 
@@ -40,7 +38,6 @@ class Scan:
     noise_std: float
     distribution: str = "gaussian"
     kind: str = "t2"
-    noise_given: bool = True
 
     @property
     def signals(self):
@@ -148,15 +145,14 @@ def make_scan(images, echo_times, mask=None, noise_std=None, distribution="auto"
     if broken:
         raise ValueError(f"{broken} voxels of the mask are NaN or infinite: mask them out")
     images = np.where(np.isfinite(images), images, 0.0)
-    given = noise_std is not None
-    sigma = float(np.median(noise_std)) if given else noise_of(images, times, mask, kind)
+    sigma = noise_of(images, times, mask, kind) if noise_std is None else float(np.median(noise_std))
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"noise_std must be finite and > 0, got {sigma}")
     if distribution == "auto":
         distribution = "rician" if np.mean(images[mask] < 0) <= 0.01 else "gaussian"
     if distribution not in DISTRIBUTIONS:
         raise ValueError(f"distribution must be one of auto, {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
-    return Scan(images, times, mask, sigma, distribution, kind, given)
+    return Scan(images, times, mask, sigma, distribution, kind)
 
 
 def _mask(images, mask):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from mrspec_prep.networks.fitting.least_squares import covariances, least_squares, standard_errors
+from mrspec_prep.networks.fitting.log_linear import solve_block
 from mrspec_prep.networks.maps import make_problem
 from mrspec_prep.networks.residuals import residual_in_sigmas
 from mrspec_prep.networks.scan_cnn.scan import T2_LIMITS, Scan, ScanMaps
@@ -60,14 +61,10 @@ def log_linear(signals, echo_times, least):
     log_m0 : (n_voxels,) array
 
     """
-    signals = np.maximum(signals, least)
-    weights = signals**2
-    total = weights.sum(axis=1)
-    mean_time, logs = weights @ echo_times / total, np.log(signals)
-    mean_log = (weights * logs).sum(axis=1) / total
-    away = echo_times - mean_time[:, None]
-    rate = -(weights * away * logs).sum(axis=1) / (weights * away**2).sum(axis=1)
-    return rate, mean_log + rate * mean_time
+    design = np.stack([np.ones_like(echo_times), -echo_times], axis=1)
+    found, signals = np.empty((len(signals), 2)), np.ascontiguousarray(signals)
+    solve_block(signals, np.ones_like(echo_times), design, least, found)
+    return found[:, 1], found[:, 0]
 
 
 def likelihood_problem(scan, distribution=None):

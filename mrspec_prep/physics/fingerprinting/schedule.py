@@ -95,11 +95,6 @@ class Schedule:
         return len(self.flip_angle)
 
     @property
-    def n_frames(self):
-        """Number of frames."""
-        return len(self)
-
-    @property
     def duration(self):
         """Length of the scan of one slice [ms]."""
         return float(self.repetition_time.sum() + np.nansum(self.inversion_time))

@@ -104,7 +104,7 @@ def test_errors_of_the_simulation(t1, t2, b1, words):
 
 def test_the_default_schedule_is_what_it_says():
     schedule = fisp_schedule(600)
-    assert schedule.n_frames == 600
+    assert len(schedule) == 600
     assert schedule == fisp_schedule(600)
     assert schedule != fisp_schedule(600, seed=1)
     assert 5 <= schedule.flip_angle.min() < schedule.flip_angle.max() <= 70
