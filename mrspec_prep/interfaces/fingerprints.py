@@ -95,7 +95,7 @@ class FitFingerprint(SimpleInterface):
                     device=self.inputs.device,
                     settings=({"base": options.settings} if network else {}) | {"window": options.window},
                     noise_std=self.inputs.noise_std or None,
-                    grid=Grid(**{axis: np.geomspace(*getattr(options, axis), options.points) for axis in ("t1", "t2")}),
+                    grid=dictionary_grid(options),
                     on_step=progress,
                 )
         except ValueError as error:
@@ -107,6 +107,11 @@ class FitFingerprint(SimpleInterface):
         (out / "maps.json").write_text(json.dumps(notes_of(found, series), default=as_json))
         self._results["notes"] = str(out / "maps.json")
         return runtime
+
+
+def dictionary_grid(options):
+    """Grid of the dictionary, as of section ``[mrf]``."""
+    return Grid(**{axis: np.geomspace(*getattr(options, axis), options.points) for axis in ("t1", "t2")})
 
 
 def _tuples(settings):

@@ -50,10 +50,15 @@ def check_map_names(maps, device="cpu"):
         known = ", ".join(filter(is_network, METHODS)) or "none here"
         raise OptionsError(f"maps.settings = paper is for networks ({known}), and maps.methods holds none")
     if networks:
-        try:
-            device_of(device)
-        except ValueError as error:
-            raise InputError(str(error), value=f"--device {device}", remedy="--device cpu, or auto") from error
+        check_device(device)
+
+
+def check_device(device):
+    """Raise InputError where a network shall compute on a graphics card that is not there."""
+    try:
+        device_of(device)
+    except ValueError as error:
+        raise InputError(str(error), value=f"--device {device}", remedy="--device cpu, or auto") from error
 
 
 def with_maps(options, series):

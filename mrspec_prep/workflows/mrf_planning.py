@@ -7,9 +7,11 @@ from mrspec_prep.bids.fingerprints import SUFFIX, find_fingerprints
 from mrspec_prep.bids.images import common_mask
 from mrspec_prep.bids.layout import find_images
 from mrspec_prep.bids.nifti import COMPLEX, read_grid
+from mrspec_prep.interfaces.fingerprints import dictionary_grid
 from mrspec_prep.networks.fingerprinting.fingerprint import METHODS
 from mrspec_prep.options import OptionsError, SelectOptions
-from mrspec_prep.workflows.scan_planning import check_device, check_methods_known
+from mrspec_prep.workflows.maps_planning import check_device
+from mrspec_prep.workflows.scan_planning import check_methods_known
 
 MRF_FILE = "mrf_subspace"
 NETWORK = "scan-cnn"
@@ -49,13 +51,8 @@ def check_mrf_names(options, device="cpu"):
 
 def n_atoms(options):
     """Number of pairs of the dictionary."""
-    grid = grid_of(options)
-    return int((grid["t2"][:, None] < grid["t1"]).sum())
-
-
-def grid_of(options):
-    """Values of T1 and T2 of the dictionary [ms]."""
-    return {axis: np.geomspace(*getattr(options, axis), options.points) for axis in ("t1", "t2")}
+    pairs = dictionary_grid(options).bins()
+    return int((pairs["t2"] < pairs["t1"]).sum())
 
 
 def only_fingerprints(layout, subject, sessions=None):

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrspec_prep.bids.errors import InputError
-from mrspec_prep.networks.device import device_of
+from mrspec_prep.interfaces.scan_cnn import SAME_ECHO
 from mrspec_prep.networks.scan_cnn.fit import SCAN_CNN, SCAN_METHODS
 from mrspec_prep.options import OptionsError
 from mrspec_prep.options.checks import nearest
-from mrspec_prep.workflows.maps_planning import distribution_of, refusal
+from mrspec_prep.workflows.maps_planning import check_device, distribution_of, refusal
 
 KINDS = ("t2", "t2star")
 
@@ -45,14 +44,6 @@ def check_methods_known(section, options, known, network):
             raise OptionsError(f"{section}.methods: unknown method {method!r}{nearest(method, known)}")
     if options.settings == "paper" and network not in options.methods:
         raise OptionsError(f"{section}.settings = paper is for {network}, which {section}.methods does not hold")
-
-
-def check_device(device):
-    """Raise InputError where a network shall compute on a graphics card that is not there."""
-    try:
-        device_of(device)
-    except ValueError as error:
-        raise InputError(str(error), value=f"--device {device}", remedy="--device cpu, or auto") from error
 
 
 def with_scan_cnn(options, series):
@@ -102,4 +93,4 @@ def kind_of(plan):
 
 def averages_of(encodings):
     """(n_echoes,) number of images of each echo time."""
-    return np.unique(np.round(encodings.echo_time, 3), return_counts=True)[1]
+    return np.unique(np.round(encodings.echo_time, SAME_ECHO), return_counts=True)[1]
