@@ -10,6 +10,7 @@ import pytest
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import reportlets
+from mrspec_prep.workflows.measured_memory import measured_before
 
 ZEBRA = Path(__file__).parents[1] / "bids_examples" / "zebra_t2star-adc"
 pytestmark = pytest.mark.timeout(200)
@@ -51,6 +52,8 @@ def test_deleted_results_come_back_although_the_work_directory_knows_them(place)
     assert run(place, "--resource-monitor") == 0
     (table,) = (place / "out/logs").glob("*_resources.tsv")
     assert "save_nnls" in table.read_text()
+    ((steps,),) = [measured_before(place / "out/logs").values()]
+    assert 0 < steps["nnls"] < 2
     assert {path.name for path in place.iterdir()} == {"bids", "out", "work"}
     first = results(place)
     assert first

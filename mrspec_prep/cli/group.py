@@ -25,9 +25,10 @@ from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.reports.group import build_group_report
 from mrspec_prep.reports.group_collect import collect_group
 from mrspec_prep.workflow_files import find_workflow
-from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, failures_of, resources_used, run_graph
+from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, failures_of, run_graph
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, init_group_wf
 from mrspec_prep.workflows.group_planning import plan_group
+from mrspec_prep.workflows.measured_memory import resources_used
 
 LOGGER = logging.getLogger("mrspec_prep")
 

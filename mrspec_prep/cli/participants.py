@@ -29,11 +29,16 @@ from mrspec_prep.workflows.execution import (
     configure_nipype,
     derivatives_of,
     failures_of,
-    resources_used,
     run_graph,
 )
 from mrspec_prep.workflows.feasibility import check_feasible
-from mrspec_prep.workflows.participant import init_participants_wf, participant_log, participant_workflow_name
+from mrspec_prep.workflows.measured_memory import measured_before, resources_used, table_in_words
+from mrspec_prep.workflows.participant import (
+    init_participants_wf,
+    participant_log,
+    participant_workflow_name,
+    series_settings,
+)
 from mrspec_prep.workflows.planning import plan_participant
 
 LOGGER = logging.getLogger("mrspec_prep")
@@ -125,6 +130,7 @@ def compute(args, settings, run_id, plans, refused, resources):
     Returns as ``run_participants``.
     """
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
+    resources = resources.shared_by(sum(len(plan.series) for plan in plans))
     plugin, plugin_args = plugin_of(args.use_plugin, resources)
     work_dir = args.work_dir.expanduser().absolute()
     warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
@@ -146,7 +152,13 @@ def compute(args, settings, run_id, plans, refused, resources):
     if todo:
         configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
         workflow = init_participants_wf(
-            todo, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, run_id=run_id, resources=resources
+            todo,
+            out_dir=out_dir,
+            bids_dir=bids_dir,
+            work_dir=work_dir,
+            run_id=run_id,
+            resources=resources,
+            measured=measured_before(out_dir / "logs"),
         )
         if args.write_graph:
             workflow.write_graph(str(out_dir / "logs" / "graph.dot"), graph2use="colored", format="svg")
@@ -158,8 +170,11 @@ def compute(args, settings, run_id, plans, refused, resources):
         )
         ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
         if args.resource_monitor:
-            table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(resources_used(workflow)))
-            LOGGER.info("Peak memory of every step: %s", table)
+            used = resources_used(workflow, series_settings(todo))
+            table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(used))
+            LOGGER.info("Peak memory, which the next run with these settings sets aside (%s):", table)
+            for line in table_in_words(used):
+                LOGGER.info("  %s", line)
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
     if ended is not None:
         reached = {failure.subject for failure in failures} | progress.subjects_done

@@ -1,7 +1,7 @@
 """Processors and memory this job was given: by the user, by Slurm, by the cgroup, by the machine."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,18 @@ class Resources:
     omp_nthreads: int
     mem_gb: float
     source: str  #: where the numbers come from, in words
+    threads_given: bool = False  #: ``omp_nthreads`` is the user's
+
+    def shared_by(self, n_series):
+        """The same for so many series at once: threads of a step as few as keep all processors busy.
+
+        Steps of several series side by side lose less than the threads of one step, which has parts that are not
+        parallel.
+        """
+        if self.threads_given:
+            return self
+        threads = max(1, self.nprocs // max(n_series, 1))
+        return replace(self, omp_nthreads=min(threads, MOST_THREADS_PER_STEP))
 
 
 def find_resources(nprocs=None, omp_nthreads=None, mem_gb=None, environ=os.environ, cgroup=Path("/sys/fs/cgroup")):
@@ -37,7 +49,8 @@ def find_resources(nprocs=None, omp_nthreads=None, mem_gb=None, environ=os.envir
     memory, memory_source = _memory_gb(environ, cgroup, cpus)
     nprocs = nprocs or cpus
     omp = min(omp_nthreads or min(nprocs, MOST_THREADS_PER_STEP), nprocs)
-    return Resources(nprocs, omp, mem_gb or memory * SHARE, f"processors: {cpu_source}; memory: {memory_source}")
+    source = f"processors: {cpu_source}; memory: {memory_source}"
+    return Resources(nprocs, omp, mem_gb or memory * SHARE, source, omp_nthreads is not None)
 
 
 def _processors(environ, cgroup):

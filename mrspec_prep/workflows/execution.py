@@ -13,7 +13,7 @@ from mrspec_prep.workflows.slurm_plugins import ResilientSLURM, ResilientSLURMGr
 
 LOGGER = logging.getLogger("mrspec_prep")
 RECEIVED: list[int] = []  #: signals that asked this process to end
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 FILE_SECONDS = 20  # until the result of a job on another machine shows on a shared disk
 #: plugins of Nipype that end or hang when a worker dies, and ours
 RESILIENT = {"MultiProc": ResilientMultiProc, "SLURM": ResilientSLURM, "SLURMGraph": ResilientSLURMGraph}
@@ -118,28 +118,6 @@ def _run(workflow, plugin, plugin_args):
     return None
 
 
-def resources_used(workflow):
-    """Peak memory [GB] and duration [s] of every step that ran under the resource monitor.
-
-    Returns
-    -------
-    dict of str to list
-        Columns step, mem_peak_gb, mem_reserved_gb, seconds; steps without a record are left out.
-
-    """
-    columns = {"step": [], "mem_peak_gb": [], "mem_reserved_gb": [], "seconds": []}
-    for node in _nodes_as_run(workflow):
-        results = Path(node.output_dir()) / f"result_{node.name}.pklz"
-        runtime = getattr(node.result, "runtime", None) if results.is_file() else None
-        peak = getattr(runtime, "mem_peak_gb", None)
-        if peak is None:
-            continue
-        values = (node.fullname, float(peak), float(node.mem_gb), float(runtime.duration))
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value)
-    return columns
-
-
 def derivatives_of(workflow, participant_workflow):
     """Derivatives that the saving nodes of one participant wrote, with the files beside them of the same name.
 
@@ -149,14 +127,14 @@ def derivatives_of(workflow, participant_workflow):
 
     """
     written = set()
-    for node in _nodes_as_run(workflow):
+    for node in nodes_as_run(workflow):
         if participant_workflow in node.fullname.split(".") and node.name.startswith("save"):
             for path in map(Path, node.result.outputs.out_files):
                 written |= set(path.parent.glob(path.name.partition(".")[0] + ".*"))
     return written
 
 
-def _nodes_as_run(workflow):
+def nodes_as_run(workflow):
     """Nodes with their place in the whole graph and below the work directory.
 
     The nodes of nested workflows know neither until the graph is flattened, which Nipype does on a copy.

@@ -1,10 +1,10 @@
 """Graph of one fingerprinting series: region, schedule, one fit per method, and what is saved of them."""
 
 from mrspec_prep.interfaces.fingerprints import FingerprintROI, FitFingerprint, SaveFingerprint, SaveSchedule
-from mrspec_prep.workflows.spectral import Graph, add_method
+from mrspec_prep.workflows.spectral import UNKNOWN, Graph, add_method
 
 
-def init_mrf_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
+def init_mrf_wf(plan, series_file, *, saving, name, omp_nthreads=1, memory=UNKNOWN):
     """Wire the steps of one fingerprinting series.
 
     Inputs
@@ -13,7 +13,7 @@ def init_mrf_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
     Outputs
         Derivatives below ``saving["out_dir"]``; the nodes whose names begin with ``save``.
     """
-    graph = Graph(plan, str(series_file), saving, name, omp_nthreads, mem_gb)
+    graph = Graph(plan, str(series_file), saving, name, omp_nthreads, memory)
     options, masks = plan.options.mrf, [str(mask) for mask in plan.masks]
     graph.add("signals", FingerprintROI(series=graph.series_file, masks=masks, fingerprint=plan.fingerprint))
     graph.save("save_acquisition", SaveSchedule, masks=masks)

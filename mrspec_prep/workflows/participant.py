@@ -14,6 +14,7 @@ from mrspec_prep.networks.maps import is_network
 from mrspec_prep.networks.scan_cnn.fit import SCAN_CNN
 from mrspec_prep.workflows.classifier_planning import trains
 from mrspec_prep.workflows.fingerprinting import init_mrf_wf
+from mrspec_prep.workflows.measured_memory import StepMemory
 from mrspec_prep.workflows.mrf_planning import fingerprint_mem_gb
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
@@ -21,12 +22,13 @@ PYTORCH_GB = 0.5  # once imported
 WORKFLOW_NAME = "mrspec_prep_wf"
 
 
-def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resources):
+def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resources, measured=None):
     """Wire all participants.
 
     Inputs
         plans : list of ParticipantPlan.
         resources : Resources; threads and memory of a step.
+        measured : dict; memory of an earlier run (``measured_memory.measured_before``).
     Outputs
         One sub-workflow ``sub_<label>_wf`` per participant; crash files go to the
         participant's own log folder.
@@ -34,7 +36,7 @@ def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resource
     workflow = pe.Workflow(WORKFLOW_NAME, base_dir=str(work_dir))
     for plan in plans:
         participant = init_participant_wf(
-            plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources
+            plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, measured=measured or {}
         )
         crash_dir = participant_log(out_dir, plan.subject, run_id)
         participant.config["execution"] = {"crashdump_dir": str(crash_dir), "crashfile_format": "txt"}
@@ -44,7 +46,7 @@ def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resource
     return workflow
 
 
-def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
+def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measured):
     """Wire one participant.
 
     Inputs
@@ -56,7 +58,7 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
     report = pe.Node(SubjectReport(out_dir=str(out_dir), subject=plan.subject), "report", mem_gb=0.5)
     saved = []
     for number, series_plan in enumerate(plan.series):
-        name = f"series_{number}_{series_plan.series.suffix.lower()}_wf"
+        name = series_workflow_name(number, series_plan)
         series_file = Path(work_dir) / WORKFLOW_NAME / workflow.name / f"{name}.json"
         write_json(series_file, series_plan.series.to_json())
         saving = {
@@ -76,7 +78,9 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
             saving=saving,
             name=name,
             omp_nthreads=resources.omp_nthreads,
-            mem_gb=min(estimated_mem_gb(series_plan), resources.mem_gb),
+            memory=StepMemory(
+                estimated_mem_gb(series_plan), resources.mem_gb, measured.get(series_plan.options.hash(), {})
+            ),
         )
         saved += [(spectral, label) for label in spectral.list_node_names() if label.startswith("save")]
     merge = pe.Node(Merge(len(saved)), "outputs", run_without_submitting=True)
@@ -89,6 +93,23 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources):
 def participant_workflow_name(subject):
     """Name of a participant's sub-workflow and of its folder below the work directory."""
     return f"sub_{subject}_wf"
+
+
+def series_workflow_name(number, plan):
+    """Name of the sub-workflow of a participant's series."""
+    return f"series_{number}_{plan.series.suffix.lower()}_wf"
+
+
+def series_settings(plans):
+    """Hash of the settings and estimated memory [GB] of every series, by ``measured_memory.series_of``."""
+    return {
+        f"{participant_workflow_name(plan.subject)}.{series_workflow_name(number, series)}": (
+            series.options.hash(),
+            estimated_mem_gb(series),
+        )
+        for plan in plans
+        for number, series in enumerate(plan.series)
+    }
 
 
 def participant_log(out_dir, subject, run_id):

@@ -1,7 +1,7 @@
-"""Nipype's MultiProc, made to end when a worker is killed."""
+"""Nipype's MultiProc, made to end when a worker is killed, to finish one participant after the other, not to poll."""
 
 import logging
-from concurrent.futures import CancelledError
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from multiprocessing import get_context
 from traceback import format_exception
@@ -10,6 +10,7 @@ from nipype import config
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
+WAIT_SECONDS = 0.5  # for a step to end before Nipype's loop is gone through again
 LOGGER = logging.getLogger("mrspec_prep")
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 NO_SPACE = "No space left on device"
@@ -58,17 +59,45 @@ def _speak(log_files):
         LOGGER.addHandler(handler)
 
 
+def participant_of(node):
+    """Part of the graph that a node belongs to: its participant's workflow, at the participant level."""
+    return tuple(node.fullname.split(".")[:2])
+
+
 class ResilientMultiProc(MultiProcPlugin):
     """MultiProc that reports a killed worker as the failure of the steps in flight.
 
     Nipype's own waits for ever for the result of a worker that was SIGKILLed (out of
     memory). Here the broken pool is replaced, the steps in flight fail with a cause, and
     the other participants go on. Workers log at the level of ``plugin_args["log_level"]``.
+
+    Steps of the first participant that has any go first: a run that is stopped leaves finished participants, not a
+    beginning of all of them. What is ready is sent as soon as a step ends.
     """
 
     def __init__(self, plugin_args=None):
         super().__init__(plugin_args=plugin_args)
+        self._sent = None
         self._renew_pool()
+
+    def _send_procs_to_workers(self, updatehash=False, graph=None):
+        """Send what is ready; where nothing ended since, wait for a step that does."""
+        if self.pending_tasks and self._sent == self._progress():
+            futures = [self._task_obj[taskid] for taskid, _ in self.pending_tasks]
+            wait(futures, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED)
+            return
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+        self._sent = self._progress()
+
+    def _progress(self):
+        return int(self.proc_done.sum()), int(self.proc_pending.sum())
+
+    def _sort_jobs(self, jobids, scheduler="tsort"):
+        """Ready steps in the order of their participants, unless a plugin file names another ``scheduler``."""
+        if scheduler not in (None, "tsort"):
+            return super()._sort_jobs(jobids, scheduler=scheduler)
+        places = {name: place for place, name in enumerate(dict.fromkeys(map(participant_of, self.procs)))}
+        return sorted(jobids, key=lambda job: (places[participant_of(self.procs[job])], job))
 
     def _renew_pool(self):
         self.pool.shutdown(wait=False)

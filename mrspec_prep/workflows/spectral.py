@@ -19,7 +19,10 @@ from mrspec_prep.interfaces.scan_cnn import FitScanCNN
 from mrspec_prep.interfaces.signals import ExtractSignals
 from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import MAGNITUDES
+from mrspec_prep.workflows.measured_memory import StepMemory
 from mrspec_prep.workflows.scan_planning import kind_of
+
+UNKNOWN = StepMemory(1.0)
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Graph:
     saving: dict
     name: str
     omp_nthreads: int
-    mem_gb: float
+    memory: StepMemory
     workflow: pe.Workflow = field(init=False)
     nodes: dict = field(init=False, default_factory=dict)
 
@@ -58,7 +61,7 @@ class Graph:
 
     def add(self, label, interface, threads=1):
         """Add a node."""
-        self.nodes[label] = pe.Node(interface, label, n_procs=threads, mem_gb=self.mem_gb)
+        self.nodes[label] = pe.Node(interface, label, n_procs=threads, mem_gb=self.memory.of(label))
         self.workflow.add_nodes([self.nodes[label]])
 
     def connect(self, source, target, **fields):
@@ -77,7 +80,7 @@ class Graph:
         return ("real_signals", "standardised") if self.magnitudes else ("signals", "signals")
 
 
-def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=1.0):
+def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, memory=UNKNOWN):
     """Wire the steps of one series.
 
     Inputs
@@ -86,7 +89,7 @@ def init_spectral_wf(plan, series_file, *, saving, name, omp_nthreads=1, mem_gb=
     Outputs
         Derivatives below ``saving["out_dir"]``; the nodes whose names begin with ``save``.
     """
-    graph = Graph(plan, str(series_file), saving, name, omp_nthreads, mem_gb)
+    graph = Graph(plan, str(series_file), saving, name, omp_nthreads, memory)
     options = plan.options
     _add_signals(graph)
     if options.wants_spectra:

@@ -33,3 +33,9 @@ def test_without_limits_the_machine_counts(tmp_path):
 
 def test_a_step_never_has_more_threads_than_the_run(tmp_path):
     assert find_resources(2, 16, environ={}, cgroup=tmp_path).omp_nthreads == 2
+
+
+def test_many_series_share_the_threads_unless_the_user_gave_them(tmp_path):
+    found = find_resources(8, environ={}, cgroup=tmp_path)
+    assert [found.shared_by(n).omp_nthreads for n in (1, 2, 3, 8, 100)] == [8, 4, 2, 1, 1]
+    assert find_resources(8, 4, environ={}, cgroup=tmp_path).shared_by(100).omp_nthreads == 4

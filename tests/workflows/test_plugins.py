@@ -54,3 +54,29 @@ def test_a_worker_that_cannot_write_its_result_fails_its_step_with_the_cause():
     text = "".join(plugin._taskresult[7]["traceback"])
     assert cause_of(text).startswith("OSError: No space left on device: the disk of the work directory is full. Remedy")
     plugin.pool.shutdown()
+
+
+def _note(path, name):
+    from pathlib import Path
+
+    with Path(path).open("a") as file:
+        file.write(name + "\n")
+    return path
+
+
+def test_a_participant_is_finished_before_the_next_is_begun(tmp_path):
+    notes = tmp_path / "notes.txt"
+    workflow = pe.Workflow("all_wf", base_dir=str(tmp_path / "work"))
+    for subject in ("01", "02", "03"):
+        participant = pe.Workflow(f"sub_{subject}_wf")
+        steps = []
+        for step in "abc":
+            node = pe.Node(Function(function=_note, input_names=["path", "name"], output_names=["path"]), step)
+            node.inputs.name = f"{subject}{step}"
+            steps.append(node)
+        steps[0].inputs.path = str(notes)
+        participant.connect([(steps[0], steps[1], [("path", "path")]), (steps[1], steps[2], [("path", "path")])])
+        workflow.add_nodes([participant])
+    configure_nipype(tmp_path / "crash", verbose=False)
+    assert run_graph(workflow, plugin="MultiProc", plugin_args={"n_procs": 1, "memory_gb": 1}) is None
+    assert notes.read_text().split() == [f"{subject}{step}" for subject in ("01", "02", "03") for step in "abc"]
