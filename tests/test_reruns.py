@@ -134,3 +134,16 @@ def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys):
     assert not list((place / "out").rglob("finished.json"))
     assert run(place) == 1
     assert "FAILED: sub-01 (2 participant(s) done)" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_image_replaced_within_the_same_mask_is_fitted_again(place):
+    assert run(place) == 0
+    first = results(place)
+    for path in (place / "bids").rglob("*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image((1.5 * image.get_fdata()).astype(np.float32), image.affine), path)
+    assert run(place) == 0
+    again = results(place)
+    shutil.rmtree(place / "out")
+    assert run(place, "-w", place / "other") == 0
+    assert again == results(place) != first

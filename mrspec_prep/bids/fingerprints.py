@@ -14,7 +14,8 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import filled_in
 from mrspec_prep.bids.layout import filter_images, find_images, split_name
 from mrspec_prep.bids.nifti import COMPLEX, check_same_grid, iterate_volumes, open_image, read_grid
-from mrspec_prep.bids.schedules import find_schedule, read_schedule
+from mrspec_prep.bids.samplings import SamplingFiles, find_sampling
+from mrspec_prep.bids.schedules import find_schedule, read_interleaves, read_schedule
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 from mrspec_prep.bids.sidecars import Sidecars
 from mrspec_prep.physics.fingerprinting import Schedule
@@ -44,6 +45,8 @@ class FingerprintSeries:
         Of the schedule.
     schedule : Schedule
         Times [ms].
+    sampling : SamplingFiles or None
+        How frames were sampled, where files beside the series tell.
     notes : tuple of str
         What the user should know, in words.
 
@@ -56,16 +59,23 @@ class FingerprintSeries:
     parts: tuple[str, ...]
     table: Path
     schedule: Schedule
+    sampling: SamplingFiles | None = None
     notes: tuple[str, ...] = ()
 
     datatype, suffix = "anat", SUFFIX
+
+    @property
+    def sources(self):
+        """Every file that was read."""
+        return [*self.images, self.table, *(self.sampling.files if self.sampling else ())]
 
     @property
     def joined(self):
         """What was read, one sentence."""
         kind = {"complex": "complex numbers", "mag": "magnitudes"}.get(self.parts[0])
         kind = kind if len(self.parts) == 1 else " and ".join(PART_NAMES[part] for part in self.parts)
-        return f"{len(self.schedule)} frames as {kind}, schedule {self.table.name}."
+        sampled = f", sampling {self.sampling.spread[0].name}" if self.sampling else ""
+        return f"{len(self.schedule)} frames as {kind}, schedule {self.table.name}{sampled}."
 
     def to_json(self):
         """Plain values, for a JSON file."""
@@ -76,6 +86,7 @@ class FingerprintSeries:
             "parts": list(self.parts),
             "table": str(self.table),
             "schedule": {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in columns.items()},
+            "sampling": self.sampling.to_json() if self.sampling else None,
             "notes": list(self.notes),
         }
 
@@ -88,12 +99,15 @@ class FingerprintSeries:
             "parts": tuple(plain["parts"]),
             "table": Path(plain["table"]),
             "schedule": Schedule(**columns),
+            "sampling": SamplingFiles.from_json(plain["sampling"]) if plain["sampling"] else None,
             "notes": tuple(plain["notes"]),
         }
         return cls(**(plain | made))
 
 
-def find_fingerprints(layout, subject, select, sessions=None, filters=None, *, table=None, inversion_efficiency=1.0):
+def find_fingerprints(
+    layout, subject, select, sessions=None, filters=None, *, table=None, inversion_efficiency=1.0, sampled=True
+):
     """Fingerprinting series of one participant, headers and schedules checked.
 
     Parameters
@@ -108,6 +122,8 @@ def find_fingerprints(layout, subject, select, sessions=None, filters=None, *, t
     table : str, optional
         Path of the schedule with ``{subject}`` and ``{session}``, in place of the one in the dataset.
     inversion_efficiency : float
+    sampled : bool
+        Whether to look for files that tell the sampling.
 
     Returns
     -------
@@ -128,10 +144,10 @@ def find_fingerprints(layout, subject, select, sessions=None, filters=None, *, t
         kept = tuple(sorted(item for item in entities.items() if item[0] != "part"))
         groups.setdefault(kept, {})[entities.get("part")] = path
     root = Path(layout.root)
-    return [_series(parts, root, notes, table, inversion_efficiency) for parts in groups.values()]
+    return [_series(parts, root, notes, table, inversion_efficiency, sampled) for parts in groups.values()]
 
 
-def _series(found, root, notes, pattern, inversion_efficiency):
+def _series(found, root, notes, pattern, inversion_efficiency, sampled):
     """Series of the parts of one image, {part or None: path}."""
     parts = _parts(found)
     images = [found[None] if None in found else found[part] for part in parts]
@@ -151,7 +167,15 @@ def _series(found, root, notes, pattern, inversion_efficiency):
         parts = ("complex",)
     entities = split_name(first).entities
     table = filled_in(pattern, entities) if pattern else find_schedule(first, root)
+    sampling = find_sampling(first, SUFFIX, read_interleaves(table), table) if sampled else None
     if parts == ("mag",):
+        if sampling:
+            raise InputError(
+                "point spreads need complex frames, and these are magnitudes",
+                file=first,
+                value=sampling.spread[0].name,
+                remedy="give the frames as complex numbers or in two parts, or set mrf.sampling=none",
+            )
         notes = [*notes, "Magnitudes: the sign of the signal after inversion is lost, and aliasing does not cancel."]
     return FingerprintSeries(
         subject=entities["subject"],
@@ -161,6 +185,7 @@ def _series(found, root, notes, pattern, inversion_efficiency):
         parts=tuple(parts),
         table=table,
         schedule=read_schedule(table, grid.n_volumes, inversion_efficiency),
+        sampling=sampling,
         notes=tuple(notes),
     )
 

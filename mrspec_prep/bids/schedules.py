@@ -10,8 +10,9 @@ from mrspec_prep.bids.sidecars import MS_PER_S
 from mrspec_prep.physics.fingerprinting import Schedule
 
 ENDING = "schedule.tsv"
+INTERLEAF = "interleaf"
 NEEDED = ("flip_angle", "repetition_time", "echo_time")
-OPTIONAL = ("inversion_time", "phase")
+OPTIONAL = ("inversion_time", "phase", INTERLEAF)
 LONGEST = {"repetition_time": 1.0, "echo_time": 0.5, "inversion_time": 20.0}  # s, medians: above, ms were written
 SAME_PHASE = 1e-3  # degrees: excitations whose phases differ by less have one
 COLUMNS = "columns flip_angle [deg], repetition_time, echo_time, inversion_time [s, n/a where there is none]"
@@ -107,6 +108,29 @@ def read_schedule(path, n_frames, inversion_efficiency=1.0):
         return Schedule(columns["flip_angle"], *times, inverted, inversion_efficiency)
     except ValueError as error:
         raise InputError(f"the schedule cannot be played: {error}", file=path, remedy="correct this column") from error
+
+
+def read_interleaves(path):
+    """Interleaf that each frame of a schedule was sampled by, (n_frames,) int from 0; None without that column.
+
+    Raises
+    ------
+    InputError
+        Numbers that are not whole, or below 0.
+
+    """
+    values = _columns(path).get(INTERLEAF)
+    if values is None or np.isnan(values).all():
+        return None
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values == np.round(values))))
+    if len(wrong):
+        raise InputError(
+            f"the interleaf of frame {wrong[0]} is not a whole number from 0",
+            file=path,
+            value=f"{values[wrong[0]]:g}",
+            remedy="count interleaves from 0",
+        )
+    return values.astype(int)
 
 
 def _columns(path):

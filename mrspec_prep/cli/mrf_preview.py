@@ -45,6 +45,7 @@ def describe_fingerprinting(plan, n_masked, duration):
         f"{series.datatype}/{series.suffix}: {len(schedule)} frames of {len(series.images)} file(s), "
         + "x".join(map(str, shape)),
         *(f"  {image.name}" for image in series.images),
+        *(f"  {path.name} (sampling)" for path in (series.sampling.files if series.sampling else ())),
         f"  read: {series.joined}",
         *(f"  note: {note}" for note in series.notes),
         "",

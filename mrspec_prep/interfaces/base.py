@@ -17,6 +17,7 @@ from mrspec_prep.spectra import neighbours_of
 __all__ = [
     "ComputeInputSpec",
     "File",
+    "ImagesInputSpec",
     "SeriesInputSpec",
     "SimpleInterface",
     "kernel_of",
@@ -31,6 +32,12 @@ class SeriesInputSpec(BaseInterfaceInputSpec):
     """Input of a node that works on one series."""
 
     series = File(exists=True, mandatory=True, desc="the series: files, volumes, encodings (JSON)")
+
+
+class ImagesInputSpec(SeriesInputSpec):
+    """Input of a node that reads the images themselves: Nipype knows their names only, not when they are replaced."""
+
+    fingerprint = traits.Str(desc="changes when an input file changes")
 
 
 class ComputeInputSpec(SeriesInputSpec):

@@ -10,7 +10,15 @@ from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
-from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, grid_of, read_series, traits
+from mrspec_prep.interfaces.base import (
+    File,
+    ImagesInputSpec,
+    SeriesInputSpec,
+    SimpleInterface,
+    grid_of,
+    read_series,
+    traits,
+)
 from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.spectra import default_regions, find_peaks, identify
 
@@ -87,7 +95,7 @@ def noise_law(settings):
     return law | ({"NoiseCoils": settings["noise"]["n_coils"]} if law["NoiseDistribution"] == "nc-chi" else {})
 
 
-class _AcquisitionInputSpec(SaveInputSpec):
+class _AcquisitionInputSpec(SaveInputSpec, ImagesInputSpec):
     roi_notes = File(exists=True, mandatory=True, desc="notes of mask and signals (JSON)")
     noise = File(exists=True, mandatory=True, desc="(n_voxels,)")
     noise_notes = File(exists=True, mandatory=True, desc="method, degrees of freedom, SNR (JSON)")

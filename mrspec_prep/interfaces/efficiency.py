@@ -11,6 +11,7 @@ from mrspec_prep.bids.images import load_signals, usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
+    ImagesInputSpec,
     SimpleInterface,
     read_series,
     traits,
@@ -20,7 +21,7 @@ from mrspec_prep.spectra.noise.efficiency import estimate_inversion_efficiency
 from mrspec_prep.spectra.noise.polarity import holds_signs
 
 
-class _EfficiencyInputSpec(ComputeInputSpec):
+class _EfficiencyInputSpec(ComputeInputSpec, ImagesInputSpec):
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     notes = File(exists=True, mandatory=True, desc="notes of the mask (JSON)")
     polarity = traits.Enum("auto", "magnitude", "signed", usedefault=True, desc="of inversion recovery")

@@ -12,12 +12,13 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.fingerprints import FingerprintSeries, load_frames, usable_fingerprints
 from mrspec_prep.bids.images import common_mask
 from mrspec_prep.bids.nifti import COMPLEX, read_grid
-from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, save_arrays, traits, within_threads
+from mrspec_prep.bids.samplings import load_sampling
+from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, save_arrays, traits, within_threads
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec
 from mrspec_prep.interfaces.maps import FitMapsOutputSpec, SaveMaps, as_json, history_arrays
 from mrspec_prep.interfaces.mask import ROIInputSpec
 from mrspec_prep.interfaces.progress import SpokenProgress
-from mrspec_prep.networks import fit_fingerprint
+from mrspec_prep.networks import Sampling, fit_fingerprint
 from mrspec_prep.options import MRFOptions
 from mrspec_prep.physics import Grid
 from mrspec_prep.spectra.noise.masking import automatic_mask
@@ -63,7 +64,7 @@ class FingerprintROI(SimpleInterface):
         return runtime
 
 
-class _FitInputSpec(SeriesInputSpec):
+class _FitInputSpec(ImagesInputSpec):
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     settings = traits.Dict(mandatory=True, desc="section [mrf] of the workflow file")
     method = traits.Str(mandatory=True, desc="one of its methods")
@@ -96,6 +97,7 @@ class FitFingerprint(SimpleInterface):
                     settings=({"base": options.settings} if network else {}) | {"window": options.window},
                     noise_std=self.inputs.noise_std or None,
                     grid=dictionary_grid(options),
+                    **sampling_of(series),
                     on_step=progress,
                 )
         except ValueError as error:
@@ -112,6 +114,11 @@ class FitFingerprint(SimpleInterface):
 def dictionary_grid(options):
     """Grid of the dictionary, as of section ``[mrf]``."""
     return Grid(**{axis: np.geomspace(*getattr(options, axis), options.points) for axis in ("t1", "t2")})
+
+
+def sampling_of(series):
+    """How a series was sampled, as ``fit_fingerprint`` takes it; nothing where no file tells."""
+    return {"sampling": Sampling(**load_sampling(series.sampling))} if series.sampling else {}
 
 
 def _tuples(settings):
@@ -160,7 +167,7 @@ class SaveFingerprint(SaveMaps):
         return {"EstimationAlgorithm": method["algorithm"], "EstimationReference": references_of(references)}
 
 
-class _ScheduleInputSpec(SaveInputSpec):
+class _ScheduleInputSpec(SaveInputSpec, ImagesInputSpec):
     reference = File(exists=True, mandatory=True, desc="(x, y, z) mean image")
     roi_notes = File(exists=True, mandatory=True, desc="notes of the mask (JSON)")
     masks = traits.List(traits.Str(), value=[], usedefault=True, desc="masks given, whose intersection was fitted")
@@ -182,7 +189,7 @@ class SaveSchedule(SaveDerivatives):
         path = self._path("axes", ".tsv", desc="encodings")
         metadata = self._metadata(
             Description="The schedule: one row per frame.",
-            Sources=[bids_uri(path, self.roots) for path in [*series.images, series.table]],
+            Sources=[bids_uri(path, self.roots) for path in series.sources],
             Joined=series.joined,
             Notes=[*series.notes, *notes["notes"]],
             Workflow=self.inputs.workflow_name,

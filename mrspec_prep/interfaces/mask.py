@@ -7,15 +7,14 @@ import numpy as np
 from nipype.interfaces.base import InputMultiObject, TraitedSpec
 
 from mrspec_prep.bids.images import check_values, load_mask, load_reference
-from mrspec_prep.interfaces.base import File, SeriesInputSpec, SimpleInterface, read_series, traits
+from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, read_series
 from mrspec_prep.spectra.noise.masking import automatic_mask
 
 
-class ROIInputSpec(SeriesInputSpec):
+class ROIInputSpec(ImagesInputSpec):
     """Input of a node that finds the voxels to fit."""
 
     masks = InputMultiObject(File(exists=True), desc="mask images; several are intersected; none: automatic")
-    fingerprint = traits.Str(desc="changes when an input file changes")
 
 
 class _ROIOutputSpec(TraitedSpec):

@@ -11,6 +11,7 @@ from mrspec_prep.bids.volumes import load_map, load_series_image
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
+    ImagesInputSpec,
     SimpleInterface,
     kernel_of,
     read_series,
@@ -26,7 +27,7 @@ from mrspec_prep.spectra.noise.magnitude_noise import channel_variance
 from mrspec_prep.spectra.noise.shared import share_noise
 
 
-class _NoiseInputSpec(ComputeInputSpec):
+class _NoiseInputSpec(ComputeInputSpec, ImagesInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     method = traits.Either(

@@ -7,7 +7,15 @@ import numpy as np
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.volumes import load_series_image
-from mrspec_prep.interfaces.base import File, SimpleInterface, read_series, save_arrays, traits, within_threads
+from mrspec_prep.interfaces.base import (
+    File,
+    ImagesInputSpec,
+    SimpleInterface,
+    read_series,
+    save_arrays,
+    traits,
+    within_threads,
+)
 from mrspec_prep.interfaces.maps import FitMapsOutputSpec, MethodInputSpec, as_json, history_arrays
 from mrspec_prep.interfaces.noise import shared_noise
 from mrspec_prep.interfaces.progress import SpokenProgress
@@ -19,7 +27,7 @@ LARGEST = np.finfo(np.float32).max  # standard deviations where a signal tells n
 SAME_ECHO = 3  # decimals [ms] to which echo times are told apart
 
 
-class _FitScanCNNInputSpec(MethodInputSpec):
+class _FitScanCNNInputSpec(MethodInputSpec, ImagesInputSpec):
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     kind = traits.Enum("t2", "t2star", mandatory=True, desc="what the decay is called")
 

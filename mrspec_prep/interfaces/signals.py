@@ -11,6 +11,7 @@ from mrspec_prep.bids.images import load_signals, usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
+    ImagesInputSpec,
     SimpleInterface,
     kernel_of,
     read_series,
@@ -21,7 +22,7 @@ from mrspec_prep.spectra import restore_polarity
 from mrspec_prep.spectra.noise.polarity import holds_signs
 
 
-class _SignalsInputSpec(ComputeInputSpec):
+class _SignalsInputSpec(ComputeInputSpec, ImagesInputSpec):
     roi = File(exists=True, mandatory=True, desc="boolean (x, y, z) array")
     notes = File(exists=True, mandatory=True, desc="notes of the mask (JSON)")
     polarity = traits.Enum("auto", "magnitude", "signed", usedefault=True, desc="of inversion recovery")

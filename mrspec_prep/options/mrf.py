@@ -13,6 +13,7 @@ from mrspec_prep.options.checks import (
 )
 
 MRF_SETTINGS = ("ours", "paper")
+SAMPLINGS = ("auto", "none")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class MRFOptions:
     points: int = 83  #: values of each, evenly spaced in the logarithm
     inversion_efficiency: float = 1.0  #: what the inversion pulse leaves is -e times the magnetisation; 0 to 1
     window: int = 1  #: frames that the reconstruction averaged (sliding window), as the dictionary then is; 1: none
+    #: ``auto``: least squares of the samples where point spreads lie beside the series (``*_MRFspread``), which undoes
+    #: aliasing; ``none``: frames as they are
+    sampling: str = "auto"
     settings: str = "ours"  #: of the network: ``ours``, or ``paper`` (as published)
 
     def __post_init__(self):
@@ -53,3 +57,4 @@ class MRFOptions:
         if self.inversion_efficiency > 1:
             raise OptionsError(f"mrf.inversion_efficiency must be <= 1, got {self.inversion_efficiency}")
         check_choice("mrf", "settings", self.settings, MRF_SETTINGS)
+        check_choice("mrf", "sampling", self.sampling, SAMPLINGS)

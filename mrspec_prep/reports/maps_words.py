@@ -179,12 +179,19 @@ def fingerprint_facts(methods, words):
         "mrf_rank": number(about["Rank"]) if "Rank" in about else None,
         "mrf_power": f"{100 * about['SubspacePower']:.2f}\u202f%" if "SubspacePower" in about else None,
         "mrf_magnitude": bool(about.get("Magnitude")),
+        "mrf_sampling": _known_sampling(about),
         "maps_risk": any("risk" in method.extras for method in methods),
         "maps_risk_of": title_of(reference_among(methods), words) if reference_among(methods) else None,
         "maps_risk_limit": number(words["maps"]["limits"]["risk"]),
         **{f"mrf_{method.method}": True for method in methods},
         "mrf_paper": any(published(method) for method in methods),
     }
+
+
+def _known_sampling(about):
+    """Number of interleaves whose point spreads were used, in words; None where none were."""
+    sampling = str(about.get("MethodSettings", {}).get("sampling", "unknown"))
+    return None if sampling == "unknown" else sampling
 
 
 def _network_facts(methods):

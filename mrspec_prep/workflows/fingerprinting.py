@@ -15,7 +15,7 @@ def init_mrf_wf(plan, series_file, *, saving, name, omp_nthreads=1, memory=UNKNO
     """
     graph = Graph(plan, str(series_file), saving, name, omp_nthreads, memory)
     options, masks = plan.options.mrf, [str(mask) for mask in plan.masks]
-    graph.add("signals", FingerprintROI(series=graph.series_file, masks=masks, fingerprint=plan.fingerprint))
+    graph.add("signals", FingerprintROI(series=graph.series_file, masks=masks))
     graph.save("save_acquisition", SaveSchedule, masks=masks)
     graph.connect("signals", "save_acquisition", reference="reference", roi_notes="notes")
     noise = {} if plan.options.noise.method == "auto" else {"noise_std": float(plan.options.noise.method)}

@@ -81,6 +81,7 @@ def planned_fingerprints(layout, subject, options, sessions=None, filters=None):
         filters,
         table=None if mrf.schedule == "auto" else mrf.schedule,
         inversion_efficiency=mrf.inversion_efficiency,
+        sampled=mrf.sampling == "auto",
     )
     if not found:
         raise InputError(
@@ -109,6 +110,13 @@ def check_fingerprinting(plan):
             file=image,
             value=f"mrf.window = {plan.options.mrf.window}, {n_frames} frames",
             remedy="--set mrf.window=NUMBER of the reconstruction, 1 for none",
+        )
+    if plan.series.sampling and plan.options.mrf.window > 1:
+        raise InputError(
+            "a sliding window and point spreads exclude each other",
+            file=plan.series.sampling.spread[0],
+            value=f"mrf.window = {plan.options.mrf.window}",
+            remedy="give the frames before any averaging, or --set mrf.sampling=none",
         )
     if plan.options.mrf.rank > n_frames:
         raise InputError(

@@ -47,8 +47,8 @@ class SeriesPlan:
     @property
     def fingerprint(self):
         """Changes when an input file is replaced (size and modification time of each)."""
-        more = [self.series.table] if self.options.mrf.wanted else []
-        files = [*self.series.images, *self.masks, *([self.noise_map] if self.noise_map else []), *more]
+        read = self.series.sources if self.options.mrf.wanted else self.series.images
+        files = [*read, *self.masks, *([self.noise_map] if self.noise_map else [])]
         stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 

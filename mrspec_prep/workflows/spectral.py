@@ -60,7 +60,9 @@ class Graph:
         self.connect("signals", label, roi="roi")
 
     def add(self, label, interface, threads=1):
-        """Add a node."""
+        """Add a node; it is told when an image that it reads is replaced."""
+        if hasattr(interface.inputs, "fingerprint"):
+            interface.inputs.fingerprint = self.plan.fingerprint
         self.nodes[label] = pe.Node(interface, label, n_procs=threads, mem_gb=self.memory.of(label))
         self.workflow.add_nodes([self.nodes[label]])
 
@@ -116,7 +118,7 @@ def _add_signals(graph):
     """ROI, signals, noise, and the acquisition as it is saved."""
     plan, options = graph.plan, graph.options
     masks = [str(mask) for mask in plan.masks]
-    graph.add("roi", ComputeROI(series=graph.series_file, masks=masks, fingerprint=plan.fingerprint))
+    graph.add("roi", ComputeROI(series=graph.series_file, masks=masks))
     graph.fit_kernel("signals", ExtractSignals, polarity=options.kernel.polarity, magnitudes=graph.magnitudes)
     graph.connect("roi", "signals", roi="roi")
     noise_map = {"noise_map": str(plan.noise_map)} if plan.noise_map else {}
