@@ -19,6 +19,7 @@ from mrspec_prep.interfaces import fingerprints as node
 from mrspec_prep.interfaces import reportlets
 from mrspec_prep.networks import fit_fingerprint
 from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.subject import build_boilerplate
 from tests.test_maps_level import page_without_figures
 
 pytestmark = pytest.mark.timeout(200)
@@ -205,3 +206,27 @@ def test_a_dataset_without_fingerprints_says_so(capsys, tmp_path):
     (tmp_path / "bids").symlink_to(EXAMPLES / "echotime-array")
     assert run(tmp_path, "--workflow", "mrf_subspace") == 2
     assert "has no fingerprinting series (anat/*_MRF.nii.gz)" in capsys.readouterr().err
+
+
+def test_point_spreads_beside_the_series_are_used(tmp_path, without_figures):
+    shutil.copytree(EXAMPLES / "mrf", tmp_path / "bids")
+    anat = tmp_path / "bids/sub-01/anat"
+    (table,) = (tmp_path / "bids").rglob("*schedule.tsv")
+    header, *rows = table.read_text().splitlines()
+    lines = [f"{header}\tinterleaf", *(f"{row}\t{frame % 2}" for frame, row in enumerate(rows))]
+    table.write_text("\n".join(lines) + "\n")
+    nx, ny = nib.load(next(anat.glob("*_MRF.nii.gz"))).shape[:2]
+    spread = np.zeros((2 * nx, 2 * ny, 1, 2), np.complex64)
+    spread[nx, ny] = 1.0  # every sample was taken: a point stays a point
+    nib.save(nib.Nifti1Image(spread, np.eye(4)), anat / "sub-01_MRFspread.nii.gz")
+    only = ["--set", 'mrf.methods=["dictionary"]']
+    assert run(tmp_path, *only) == 0
+    t1 = NAME.format("desc-dictionary_T1map")
+    found, about = nib.load(tmp_path / f"{t1}.nii.gz").get_fdata(), json.loads((tmp_path / f"{t1}.json").read_text())
+    assert about["MethodSettings"]["sampling"] == "2 interleaves"
+    assert "point spreads of 2 interleaves" in build_boilerplate(tmp_path / "out", "01").read_text()
+    shutil.rmtree(tmp_path / "out")
+    assert run(tmp_path, *only, "--set", "mrf.sampling=none") == 0
+    plain = nib.load(tmp_path / f"{t1}.nii.gz").get_fdata()
+    roi = nib.load(MASK).get_fdata() > 0
+    assert np.allclose(found[roi], plain[roi], rtol=0.02)
