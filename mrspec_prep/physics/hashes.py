@@ -48,7 +48,7 @@ def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.nd
     """
     settings = {key: value for key, value in kernel_settings.items() if key not in GRID_SETTINGS}
     values = {name: getattr(encodings, name) for name in AXES}
-    parts = {
+    parts: dict[str, object] = {
         "kernel": settings,
         "encodings": {name: None if given is None else _rounded(given) for name, given in values.items()},
     }

@@ -128,7 +128,7 @@ def compare_groups(proportions, groups, participants=None, strata=None, *, level
     if len(names) == 2:
         first, second = values[codes == 0], values[codes == 1]
         found = np.array([shift(a, b, level) for a, b in zip(first.T, second.T, strict=True)])
-        effect, low, high, level = *found[:, :3].T, float(found[0, 3])
+        (effect, low, high), level = found[:, :3].T, float(found[0, 3])
         delta = np.array([dominance(a, b) for a, b in zip(first.T, second.T, strict=True)])
     else:
         effect, delta = np.array([explained_ranks(column, codes) for column in values.T]), None
