@@ -1,23 +1,29 @@
 """Files that exist whole or not at all."""
 
+import fcntl
 import json
 import math
 import os
+import secrets
 import socket
+import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import numpy as np
 
 PARTIAL = ".partial"
+LONGEST_NAME = 100  # characters of a name that its temporary file repeats
+HOUR, DAY = 3600, 86400  # s
 
 
 def write_atomically(path, content):
     """Write a file so that no reader and no killed run ever sees half of it.
 
     The content goes to a hidden file in the same folder, is forced to disk and takes the
-    final name in one step. A leftover of an earlier run that was killed while writing the
-    same file is removed.
+    final name in one step. Leftovers of runs that were killed while writing into this
+    folder are removed. Jobs may write the same file at the same time, also in containers
+    of their own: each writes under a name of its own, and the last one to finish wins.
 
     Parameters
     ----------
@@ -38,16 +44,15 @@ def write_atomically(path, content):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    host = socket.gethostname().replace("/", "_")
-    temporary = path.with_name(f".{path.name}.{host}+{os.getpid()}{PARTIAL}")
+    remove_leftovers(path.parent)
     data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary, stream = _open_temporary(path)
     try:
-        with temporary.open("wb") as stream:
+        with stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -95,28 +100,57 @@ def _plain(value):
     return value
 
 
-def _remove_leftovers(path):
-    """Remove hidden files of dead processes of this host that were to become ``path``."""
-    host = socket.gethostname().replace("/", "_")
-    start = f".{path.name}.{host}+"
-    for leftover in path.parent.glob(f".*{PARTIAL}"):
-        name = leftover.name
-        if not name.startswith(start):
+def remove_leftovers(folder):
+    """Remove what killed runs left in a folder while writing; what another process is writing now stays."""
+    for leftover in Path(folder).glob(f".*{PARTIAL}"):
+        _remove_if_abandoned(leftover)
+
+
+def _open_temporary(path):
+    """Hidden file beside ``path`` under a name that no other process has, locked as long as it is open."""
+    while True:
+        name = f".{path.name[:LONGEST_NAME]}.{_host()}+{os.getpid()}+{secrets.token_hex(4)}{PARTIAL}"
+        temporary = path.with_name(name)
+        stream = temporary.open("xb")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process took it for a leftover before it was locked
+            stream.close()
             continue
-        process = name[len(start) : -len(PARTIAL)]
-        if process.isdigit() and int(process) != os.getpid() and not _alive(int(process)):
-            leftover.unlink(missing_ok=True)
+        except OSError:
+            return temporary, stream  # a file system without locks: the name alone tells
+        if temporary.exists():
+            return temporary, stream
+        stream.close()
 
 
-def _alive(process):
-    """Whether a process of this number runs on this host."""
+def _remove_if_abandoned(leftover):
+    """Remove a temporary file whose writer is gone.
+
+    A writer holds a lock, which ends with it, whatever number it had and in whatever container it ran. A lock may not
+    be seen from another host: files of other hosts, or on file systems without locks, must be old as well.
+    """
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        handle = os.open(leftover, os.O_RDWR)
+    except OSError:
+        return  # just renamed or removed, or not ours
+    try:
+        age = time.time() - os.fstat(handle).st_mtime
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            if age < DAY:
+                return
+        if f".{_host()}+" in leftover.name or age > HOUR:
+            leftover.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _host():
+    return socket.gethostname().replace("/", "_")
 
 
 def _sync_folder(folder):

@@ -10,6 +10,7 @@ import uuid
 
 import psutil
 
+from mrspec_prep.bids.atomic import PARTIAL, remove_leftovers
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.cli.group import run_group
 from mrspec_prep.cli.history import WorkDirError
@@ -21,16 +22,20 @@ from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.interfaces.dask_cluster import check_dask
 from mrspec_prep.options import OptionsError
+from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.workflow_files import WorkflowNotFoundError
 from mrspec_prep.workflows.execution import RECEIVED, Interrupted, interrupt
 
 LOGGER = logging.getLogger("mrspec_prep")
+END_SECONDS = 10  # until killed workers are gone
 USAGE_ERRORS = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError)
 
 
 def main(argv=None):
-    """Run the command line and exit with its code."""
-    sys.exit(run(argv))
+    """Run the command line and exit with its code, which no signal changes once it is known."""
+    code = run(argv)
+    _ignore_signals()
+    sys.exit(code)
 
 
 def run(argv=None):
@@ -69,16 +74,34 @@ def run(argv=None):
         LOGGER.error("%s: %s. %s", error.filename or out_dir, error.strerror or error, _remedy(error))
         LOGGER.error("FAILED: the run could not go on. Log: %s", log_file)
         return EXIT_FAILED
+    except MemoryError as error:
+        LOGGER.debug("Out of memory", exc_info=True)
+        LOGGER.error("%s", with_remedy(f"MemoryError: {error}"))
+        LOGGER.error("FAILED: the run could not go on. Log: %s", log_file)
+        return EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - nobody is to read a traceback who did not ask for one
         LOGGER.debug("An error that nobody foresaw", exc_info=True)
         LOGGER.error("An error of mrspec_prep itself: %s: %s", type(error).__name__, error)
         LOGGER.error("FAILED: the run could not go on. Please report this with the log: %s", log_file)
         return EXIT_FAILED
     except Interrupted as stop:
-        RECEIVED.clear()  # a signal ends this run, not the next one of the same process
-        _kill_children()
-        LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
-        return 128 + stop.signal
+        return _end_interrupted(stop, out_dir, argv)
+
+
+def _end_interrupted(stop, out_dir, argv):
+    """End the workers, remove what they were writing, and say how to go on; no further signal disturbs that."""
+    _ignore_signals()
+    _kill_children()
+    for leftover in out_dir.rglob(f".*{PARTIAL}"):
+        remove_leftovers(leftover.parent)
+    LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
+    RECEIVED.clear()  # a signal ends this run, not the next one of the same process
+    return 128 + stop.signal
+
+
+def _ignore_signals():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _listen():
@@ -94,10 +117,13 @@ def _kill_children():
 
     Python's own resource tracker is left: it ends with us and cleans up after the workers.
     """
+    killed = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if not any("resource_tracker" in word for word in child.cmdline()):
                 child.kill()
+                killed.append(child)
+    psutil.wait_procs(killed, timeout=END_SECONDS)
 
 
 def _remedy(error):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import secrets
 import tomllib
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def write_weights(path: Path, arrays: dict, manifest: dict):
         (path.with_suffix(".toml"), _toml({"sha256": hashlib.sha256(content).hexdigest()} | manifest).encode()),
         (path, content),
     ):
-        partial = name.with_name(name.name + ".partial")
+        partial = name.with_name(f"{name.name}.{secrets.token_hex(4)}.partial")  # others may train the same now
         partial.write_bytes(data)
         partial.replace(name)
 

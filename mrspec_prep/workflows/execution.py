@@ -2,17 +2,19 @@
 
 import contextlib
 import logging
-import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from nipype import config as nipype_config
 
-from mrspec_prep.workflows.plugins import NO_SPACE, ResilientMultiProc, monitor_resources, quiet_nipype
+from mrspec_prep.reports.crashes import read_crash
+from mrspec_prep.workflows.plugins import ResilientMultiProc, monitor_resources, quiet_nipype
 from mrspec_prep.workflows.slurm_plugins import ResilientSLURM, ResilientSLURMGraph
 
 LOGGER = logging.getLogger("mrspec_prep")
-RECEIVED: list[int] = []  #: signals that asked this process to end
+RECEIVED: list[tuple[int, float]] = []  #: signals that asked this process to end, and when [s]
+PATIENCE = 5.0  # s: schedulers and users send a signal twice; the second must not disturb the end that the first began
 POLL_SECONDS = 0.05
 FILE_SECONDS = 20  # until the result of a job on another machine shows on a shared disk
 #: plugins of Nipype that end or hang when a worker dies, and ours
@@ -30,10 +32,12 @@ def interrupt(number, _frame=None):
     """Signal handler: remember the signal, and raise it as an exception.
 
     Nipype makes of an exception in a step that runs in this process the failure of that step; ``run_graph`` raises it
-    again.
+    again. A signal that follows the first at once is remembered only.
     """
-    RECEIVED.append(number)
-    raise Interrupted(number)
+    now = time.monotonic()
+    RECEIVED.append((number, now))
+    if len(RECEIVED) == 1 or now - RECEIVED[0][1] > PATIENCE:
+        raise Interrupted(RECEIVED[0][0])
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
 
 def _raise_received():
     if RECEIVED:
-        raise Interrupted(RECEIVED[-1])
+        raise Interrupted(RECEIVED[0][0])
 
 
 def _run(workflow, plugin, plugin_args):
@@ -149,22 +153,6 @@ def failures_of(subject, log_dir):
     """Failures of one participant, read from the crash files of this run."""
     found = []
     for crash_file in sorted(Path(log_dir).glob("crash-*.txt")):
-        text = crash_file.read_text(errors="replace")
-        match = re.match(r"Node: (\S+)", text) or re.match(r"crash-[\d-]+-[^-]+-(\w+)-", crash_file.name)
-        step = match[1].rpartition(".")[2] if match else "unknown step"
-        cause = cause_of(text)
-        if NO_SPACE in cause and "Remedy" not in cause:
-            cause += ". Remedy: make space for OUT_DIR and the work directory, then type the same command again"
-        found.append(Failure(subject, step, cause, crash_file, "InputError" in cause.partition(":")[0]))
+        note = read_crash(crash_file)
+        found.append(Failure(subject, note.step, note.cause, crash_file, "InputError" in note.cause.partition(":")[0]))
     return found
-
-
-def cause_of(text):
-    """Last exception of a traceback, as ``Kind: message``."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    raised = [
-        line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Died|Interrupt|Warning)\b.*?:", line)
-    ]
-    cause = raised[-1] if raised else (lines[-1].strip() if lines else "no cause was recorded: is the disk full?")
-    kind, separator, message = cause.partition(":")
-    return f"{kind.rpartition('.')[2]}{separator}{message}"

@@ -1,9 +1,13 @@
 """Nipype's MultiProc, made to end when a worker is killed, to finish one participant after the other, not to poll."""
 
 import logging
+import os
+import signal
+import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from traceback import format_exception
 
 from nipype import config
@@ -11,6 +15,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
 WAIT_SECONDS = 0.5  # for a step to end before Nipype's loop is gone through again
+RUN_SECONDS = 1.0  # between two looks of a worker whether the run is still there
 LOGGER = logging.getLogger("mrspec_prep")
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 NO_SPACE = "No space left on device"
@@ -38,10 +43,21 @@ def monitor_resources(enabled):
 
 
 def _start_worker(folder, level, monitor, log_files=()):
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes: the run ends its workers
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_run, daemon=True).start()
     process_initializer(folder)
     quiet_nipype(level)
     monitor_resources(monitor)
     _speak(log_files)
+
+
+def _end_with_run():
+    """End this process when the run is gone: one that is killed with SIGKILL leaves no worker behind."""
+    run, parent = parent_process(), os.getppid()  # the parent is the run, or the server that forks for it
+    while run.is_alive() and os.getppid() == parent:
+        time.sleep(RUN_SECONDS)
+    os._exit(1)
 
 
 def _speak(log_files):

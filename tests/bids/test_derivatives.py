@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -235,16 +237,34 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["x.txt"]
 
 
-def test_leftovers_of_a_killed_run_are_removed(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", "pass"])
-    process.wait()
+def test_leftovers_of_a_killed_run_are_removed_and_what_is_being_written_stays(tmp_path):
     host = atomic.socket.gethostname()
-    leftover = tmp_path / f".x.txt.{host}+{process.pid}{atomic.PARTIAL}"
-    other = tmp_path / f".x.txt.{host}+{os.getppid()}{atomic.PARTIAL}"
-    leftover.write_text("half")
-    other.write_text("being written by a living process")
-    write_atomically(tmp_path / "x.txt", "whole")
-    assert not leftover.exists() and other.exists()
+    mine, foreign = (tmp_path / f".x.txt.{name}+7+ab{atomic.PARTIAL}" for name in (host, "other"))
+    mine.write_text("half")
+    foreign.write_text("of another host whose locks may not be seen from here")
+    os.utime(foreign, (time.time() - atomic.HOUR / 2,) * 2)
+    living, stream = atomic._open_temporary(tmp_path / "y.txt")
+    with stream:
+        write_atomically(tmp_path / "x.txt", "whole")
+        assert not mine.exists() and living.exists() and foreign.exists()
+    os.utime(foreign, (time.time() - 2 * atomic.HOUR,) * 2)
+    write_atomically(tmp_path / "z.txt", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.txt", "z.txt"]
+
+
+def test_jobs_of_one_name_and_number_in_containers_write_one_file_at_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "getpid", lambda: 7)
+    monkeypatch.setattr(atomic, "_sync_folder", lambda folder: None)
+    contents = [str(n) * 20_000 for n in range(8)]
+
+    def write(content):
+        for _ in range(25):
+            write_atomically(tmp_path / "dataset_description.json", content)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset_description.json"]
+    assert (tmp_path / "dataset_description.json").read_text() in contents
 
 
 def test_unchanged_files_are_not_touched(tmp_path):

@@ -1,4 +1,7 @@
-from mrspec_prep.workflows.execution import cause_of, failures_of
+import pytest
+
+from mrspec_prep.reports.crashes import cause_of
+from mrspec_prep.workflows.execution import failures_of
 
 CRASH = """Node: mrspec_prep_wf.sub_01_wf.series_0_dwi_wf.roi
 Working directory: somewhere
@@ -42,3 +45,21 @@ def test_a_crash_file_cut_short_by_a_full_disk_still_names_its_step(tmp_path):
 
 def test_no_crash_file_no_failure(tmp_path):
     assert failures_of("01", tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "remedy"),
+    [
+        ("OSError: [Errno 28] No space left on device: 'x'", "make space"),
+        ("OSError: [Errno 122] Disk quota exceeded", "make space"),
+        ("OSError: [Errno 27] File too large", "make space"),
+        ("OSError: [Errno 30] Read-only file system: 'x'", "make OUT_DIR and the work directory writable"),
+        ("PermissionError: [Errno 13] Permission denied: 'x'", "make OUT_DIR and the work directory writable"),
+        ("OSError: [Errno 5] Input/output error", "check the disk"),
+        ("OSError: [Errno 116] Stale file handle", "check the disk"),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 74.5 GiB", "give more memory"),
+        ("\tMemoryError", "give more memory"),
+    ],
+)
+def test_what_the_machine_did_is_told_with_a_remedy(raised, remedy):
+    assert f"Remedy: {remedy}" in cause_of(f"Traceback:\nNodeExecutionError: Exception raised\n{raised}\n")
