@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from traceback import format_exception
 
 from nipype import config
@@ -18,6 +18,7 @@ WAIT_SECONDS = 0.5  # for a step to end before Nipype's loop is gone through aga
 RUN_SECONDS = 1.0  # between two looks of a worker whether the run is still there
 LOGGER = logging.getLogger("mrspec_prep")
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
+ENDING = (signal.SIGINT, signal.SIGTERM)
 NO_SPACE = "No space left on device"
 DISK_FULL = f"OSError: {NO_SPACE}: the disk of the work directory is full. Remedy: make space there or --work-dir"
 WORKER_DIED = (
@@ -42,8 +43,21 @@ def monitor_resources(enabled):
     config.resource_monitor = enabled
 
 
+def _start_forkserver():
+    """Start the process that forks the workers, deaf to Ctrl-C and SIGTERM from its first moment on, as they will be.
+
+    Both may be sent to every process; the run hears them and ends the others.
+    """
+    resource_tracker.ensure_running()
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
 def _start_worker(folder, level, monitor, log_files=()):
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes: the run ends its workers
+    for number in ENDING:  # for workers that no server forked
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_run, daemon=True).start()
     process_initializer(folder)
@@ -92,6 +106,8 @@ class ResilientMultiProc(MultiProcPlugin):
     """
 
     def __init__(self, plugin_args=None):
+        if (plugin_args or {}).get("mp_context") == "forkserver":
+            _start_forkserver()
         super().__init__(plugin_args=plugin_args)
         self._sent = None
         self._renew_pool()
