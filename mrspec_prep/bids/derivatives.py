@@ -198,8 +198,8 @@ def read_table(path):
     return columns, metadata
 
 
-def encodings_table(encodings, images=None, volumes=None):
-    """Columns of the volume table in BIDS units: index, file, volume, b, gx gy gz, TE, TI, TR.
+def encodings_table(encodings, images=None, volumes=None, raw=None):
+    """Columns of the volume table in BIDS units: index, file, volume, raw_file, raw_volume, b, gx gy gz, TE, TI, TR.
 
     Parameters
     ----------
@@ -209,6 +209,8 @@ def encodings_table(encodings, images=None, volumes=None):
         Name of each joined image as it is to be shown.
     volumes : (n_encodings, 2) int array, optional
         Image index and volume in that image, per encoding.
+    raw : sequence of (str, int), optional
+        Raw file and volume in it that each encoding of preprocessed images comes from.
 
     Returns
     -------
@@ -220,6 +222,8 @@ def encodings_table(encodings, images=None, volumes=None):
     if images is not None and volumes is not None:
         columns["file"] = [str(images[image]) for image, _ in np.asarray(volumes).tolist()]
         columns["volume"] = [volume for _, volume in np.asarray(volumes).tolist()]
+    if raw is not None:
+        columns["raw_file"], columns["raw_volume"] = (list(column) for column in zip(*raw, strict=True))
     columns["b"] = [None] * n if encodings.bvalue is None else encodings.bvalue.tolist()
     direction = np.full((n, 3), np.nan) if encodings.direction is None else encodings.direction
     columns |= {name: direction[:, i].tolist() for i, name in enumerate(("gx", "gy", "gz"))}

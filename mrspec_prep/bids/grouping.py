@@ -55,7 +55,7 @@ def describe_image(path, sidecars):
     if beside is not None:
         _take_over(table, read_table(beside, grid.n_volumes), beside)
     if name.datatype == "dwi":
-        _read_weighting(path, sidecars, table, grid.n_volumes)
+        read_weighting(path, sidecars, table, grid.n_volumes)
     needed = NEEDED.get(name.suffix)
     if needed and getattr(table, needed) is None:
         raise InputError(
@@ -88,8 +88,8 @@ def _all_in(values, column):
     return np.isclose(values[:, None], np.unique(column), rtol=1e-3).any(axis=1).all()
 
 
-def _read_weighting(path, sidecars, table, n_volumes):
-    """B-values and directions of a dwi from bval and bvec, unless a table gave them."""
+def read_weighting(path, sidecars, table, n_volumes):
+    """Fill in b-values and directions of a dwi from bval and bvec, unless a table gave them."""
     bvals, bvecs = sidecars.find(path, ".bval"), sidecars.find(path, ".bvec")
     if table.bvalue is not None:
         if bvals and not np.allclose(read_bvalues(bvals[-1], n_volumes), table.bvalue, rtol=0.05, atol=20):

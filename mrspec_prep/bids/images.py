@@ -50,13 +50,15 @@ def _volumes(series, wanted):
                 yield here[index], volume
 
 
-def load_signals(series, roi):
+def load_signals(series, roi, encodings=None):
     """Signals of the voxels of a region.
 
     Parameters
     ----------
     series : Series
     roi : (nx, ny, nz) bool array
+    encodings : (n,) int array, optional
+        The ones to load, in rising order; all by default.
 
     Returns
     -------
@@ -70,9 +72,11 @@ def load_signals(series, roi):
 
     """
     check_roi(series, roi)
-    signals = np.empty((int(roi.sum()), len(series.encodings)), np.float32)
-    for encoding, volume in _volumes(series, set(range(len(series.encodings)))):
-        signals[:, encoding] = volume[roi]
+    wanted = range(len(series.encodings)) if encodings is None else [int(encoding) for encoding in encodings]
+    column = {encoding: number for number, encoding in enumerate(wanted)}
+    signals = np.empty((int(roi.sum()), len(wanted)), np.float32)
+    for encoding, volume in _volumes(series, set(wanted)):
+        signals[:, column[encoding]] = volume[roi]
     return signals
 
 
@@ -206,9 +210,11 @@ def find_masks(series, derivatives, pattern=None):
         if folder.is_dir():
             found += [path for path in sorted(folder.iterdir(), key=natural_key) if _is_mask_of(series, path)]
     kinds = {_mask_kind(path) for path in found}
-    if len({space for space, _ in kinds}) > 1:
-        found = [path for path in found if _mask_kind(path)[0] is None]
-        kinds = {_mask_kind(path) for path in found}
+    own = series.entities.get("space")
+    for space in (own, None):
+        if len({space for space, _ in kinds}) > 1 and any(kind[0] == space for kind in kinds):
+            found = [path for path in found if _mask_kind(path)[0] == space]
+            kinds = {_mask_kind(path) for path in found}
     if len(kinds) > 1:
         raise InputError(
             "the derivatives hold several kinds of masks for this series",
@@ -217,6 +223,30 @@ def find_masks(series, derivatives, pattern=None):
             remedy="name one with --mask, for example a path with {subject} and {session}",
         )
     return found
+
+
+def masks_beside(series):
+    """Masks of preprocessed images, by the names that their preprocessing gave them: same entities, ``desc-brain``.
+
+    Parameters
+    ----------
+    series : Series
+
+    Returns
+    -------
+    list of Path
+        One per image; empty where an image has none.
+
+    """
+    found = []
+    for image in series.images:
+        mine = split_name(image).entities | {"desc": "brain"}
+        found += [
+            path
+            for path in sorted(image.parent.glob("*_mask.nii*"))
+            if split_name(path).entities == mine and split_name(path).extension in NIFTI
+        ][:1]
+    return found if len(found) == len(series.images) else []
 
 
 def _mask_kind(path):

@@ -93,10 +93,11 @@ def select_participants(bids_dir, labels=None, validate=True):
     valid = list_participants(bids_dir, validate)
     if not labels:
         return valid
-    return _select([str(label).removeprefix("sub-") for label in labels], valid, "participant", Path(bids_dir))
+    return select_labels([str(label).removeprefix("sub-") for label in labels], valid, "participant", Path(bids_dir))
 
 
-def _select(wanted, valid, what, where):
+def select_labels(wanted, valid, what, where):
+    """Labels asked for without duplicates; InputError that lists the valid ones where one is not among them."""
     missing = [label for label in dict.fromkeys(wanted) if label not in valid]
     if missing:
         raise InputError(
@@ -313,10 +314,10 @@ def find_images(layout, subject, select, sessions=None, suffixes=None):
     images = [path for path, name in names if _is_candidate(name, select, suffixes or SUFFIXES)]
     if sessions:
         valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
-        wanted = _select([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
+        wanted = select_labels([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
         images = [path for path in images if _folder_label(folder, path, "ses-") in wanted]
     for path in images:
-        _check_name(folder, path, images)
+        check_name(folder, path, images)
     return images
 
 
@@ -326,7 +327,7 @@ def _folder_label(participant, path, prefix):
     return next((part[len(prefix) :] for part in parts if part.startswith(prefix)), None)
 
 
-def _check_name(participant, path, images):
+def check_name(participant, path, images):
     """Raise InputError where a name contradicts its folder, or one image is there twice."""
     entities = split_name(path).entities
     for key, prefix in (("subject", "sub-"), ("session", "ses-")):

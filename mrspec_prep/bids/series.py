@@ -8,12 +8,15 @@ import numpy as np
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.grouping import KEYS, check_together, describe_image, group_images, labels_of, why_joined
 from mrspec_prep.bids.layout import filter_images, find_images, split_name
+from mrspec_prep.bids.preprocessed import check_sessions, find_preprocessed, own_preprocessed, without_replaced
+from mrspec_prep.bids.preprocessed_volumes import describe_preprocessed, joined_words
+from mrspec_prep.bids.provenance import Origins
 from mrspec_prep.bids.sidecars import Sidecars
 from mrspec_prep.bids.splitting import named_by_echo_time, split_by_echo_time, split_images
 from mrspec_prep.physics import Encodings
 
 #: entities that name the outputs of a series, where all its images have them equal
-OUTPUT_ENTITIES = ("subject", "session", "acquisition", "reconstruction", "direction", "run")
+OUTPUT_ENTITIES = ("subject", "session", "acquisition", "reconstruction", "direction", "run", "space")
 OTHER_PARTS = ("phase", "real", "imag")
 
 
@@ -45,6 +48,8 @@ class Series:
         What the user should know, in words.
     decay : str
         What the echo time weighs: ``t2`` or ``t2star``.
+    origins : Origins, optional
+        Of preprocessed images; None of raw ones.
 
     """
 
@@ -59,6 +64,7 @@ class Series:
     joined: str
     notes: tuple[str, ...]
     decay: str
+    origins: Origins | None = None
 
     def to_json(self):
         """Plain values, for a JSON file."""
@@ -69,7 +75,15 @@ class Series:
             "volumes": self.volumes.tolist(),
             "encodings": {name: None if values is None else values.tolist() for name, values in axes.items()},
             "notes": list(self.notes),
+            "origins": self.origins and self.origins.to_json(),
         }
+
+    @property
+    def raw_volumes(self):
+        """Raw file and position in it of each encoding; None where the images are raw, or that is not recorded."""
+        if self.origins is None or not any(self.origins.raw):
+            return None
+        return [self.origins.of_volume(int(image), int(volume)) for image, volume in self.volumes]
 
     @classmethod
     def from_json(cls, plain):
@@ -80,12 +94,16 @@ class Series:
             "volumes": np.array(plain["volumes"], dtype=int).reshape(-1, 2),
             "encodings": Encodings(**axes),
             "notes": tuple(plain["notes"]),
+            "origins": plain.get("origins") and Origins.from_json(plain["origins"]),
         }
         return cls(**(plain | made))
 
 
-def find_series(layout, subject, select, sessions=None, filters=None):
+def find_series(layout, subject, select, sessions=None, filters=None, derivatives=None):
     """Series of one participant, headers checked.
+
+    Where derivatives hold preprocessed images (``desc-preproc``) of the participant, these are read instead of raw
+    images of the same kind, and the raw ones tell what encodes them.
 
     Parameters
     ----------
@@ -98,6 +116,8 @@ def find_series(layout, subject, select, sessions=None, filters=None):
         All by default.
     filters : dict, optional
         Content of a BIDS filter file.
+    derivatives : dict of str to path, optional
+        Further datasets by name.
 
     Returns
     -------
@@ -110,22 +130,75 @@ def find_series(layout, subject, select, sessions=None, filters=None):
         Nothing to read, or anything in it that is wrong or ambiguous: file, value, remedy.
 
     """
-    images = find_images(layout, subject, select, sessions)
-    images, notes = filter_images(images, filters or {})
+    found = find_images(layout, subject, select, sessions)
+    images, notes = filter_images(found, filters or {})
+    preprocessed = find_preprocessed(derivatives or {}, subject, select, sessions, filters)
+    own = own_preprocessed(layout.root, images, select, filters)
+    if preprocessed and own:
+        raise InputError(
+            "BIDS_DIR is preprocessed itself, and other preprocessed images of the participant are given",
+            file=own.images[0],
+            value=preprocessed.images[0],
+            remedy=f"give the raw dataset as BIDS_DIR, or leave --derivatives {preprocessed.name} out",
+        )
+    if preprocessed:
+        check_sessions(found, preprocessed)
+        images = without_replaced(images, preprocessed)
+    elif own:
+        images = _beside_own(images, own)
     images, parts = _without_other_parts(images)
-    if not images:
+    preprocessed = preprocessed or own
+    if not images and not preprocessed:
         raise InputError(
             f"sub-{subject} has no image to read (datatype {select.datatype}, suffix {select.suffix})",
             file=Path(layout.root) / f"sub-{subject}",
             remedy="check [select], --session-label and --bids-filter-file; known are _dwi, _MESE, _MEGRE, _IRT1",
         )
+    series = _series_of_preprocessed(preprocessed, layout, derivatives or {}, select) if preprocessed else []
     sidecars = Sidecars(layout.root)
     described = [describe_image(path, sidecars) for path in images]
     parts += _without_image({path.parent for path in images})
-    groups, notes = group_images(described), [*notes, *parts]
+    return _named_apart(_with_encodings([*series, *_joined(described, [*notes, *parts], select)]))
+
+
+def _beside_own(images, own):
+    """Images of a dataset that are not its preprocessed ones; InputError where these are of the same kind."""
+    others = [path for path in images if path not in own.images and "desc" not in split_name(path).entities]
+    twins = [path for path in others if path not in without_replaced(others, own)]
+    if twins:
+        raise InputError(
+            "the dataset holds raw and preprocessed images of one kind",
+            file=twins[0],
+            value=f"beside {own.images[0].name}",
+            remedy='choose with --bids-filter-file, e.g. {"dwi": {"desc": "preproc"}}, or {"dwi": {"desc": null}}',
+        )
+    return others
+
+
+def _series_of_preprocessed(preprocessed, layout, derivatives, select):
+    """Series of preprocessed images, each volume traced back to its raw file where that is recorded."""
+    others = [Path(root) for name, root in derivatives.items() if name != preprocessed.name]
+    own = [Path(layout.root)] if preprocessed.root != Path(layout.root) else []
+    described, origins, notes = describe_preprocessed(preprocessed, [*own, *others])
+    notes = [*joined_words(preprocessed, described, origins), *notes]
+    return [_from(preprocessed, origins, one) for one in _joined(described, notes, select)]
+
+
+def _from(preprocessed, origins, series):
+    """Series that knows where its images come from."""
+    mine = [origins[path] for path in series.images]
+    scalings = {origin.b0_scaling for origin in mine}
+    scaling = scalings.pop() if len(scalings) == 1 else "unknown"
+    raw = tuple(origin.raw for origin in mine)
+    return replace(series, origins=Origins(preprocessed.name, preprocessed.root, raw, scaling))
+
+
+def _joined(described, notes, select):
+    """Series of images that are described."""
+    groups = group_images(described)
     if select.split == "none":
-        return _named_apart(_with_encodings([_join(group, notes) for group in groups]))
-    return _named_apart(_with_encodings(_one_echo_time_each(groups, notes)))
+        return [_join(group, notes) for group in groups]
+    return _one_echo_time_each(groups, notes)
 
 
 def _one_echo_time_each(groups, notes):

@@ -1,5 +1,6 @@
 """``--dry-run``: what was found and what would be done, before anything is computed."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def _describe_series(plan, resources):
         f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), "
         + "x".join(map(str, shape)),
     ]
-    lines += [f"  {image.name}" for image in series.images]
+    lines += _image_rows(series)
     lines += [f"  joined: {series.joined}"]
     lines += [f"  note: {note}" for note in series.notes]
     lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
@@ -75,6 +76,26 @@ def _describe_series(plan, resources):
     lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {', '.join(_outputs(plan.options))}"]
     lines += [f"           {name}" for name in [*map_outputs(plan), *scan_outputs(plan), *classifier_outputs(plan)]]
     return lines
+
+
+def _image_rows(series):
+    """Images one per line; below a preprocessed one, the raw file that each run of its volumes comes from."""
+    if series.origins is None:
+        return [f"  {image.name}" for image in series.images]
+    rows = []
+    for number, image in enumerate(series.images):
+        rows.append(f"  {image.name} (preprocessed; {series.origins.dataset}: {series.origins.root})")
+        traced = [
+            (volume, *series.origins.of_volume(number, volume))
+            for file, volume in series.volumes.tolist()
+            if file == number
+        ]
+        for raw, same in itertools.groupby(traced, key=lambda row: row[1]):
+            volumes = [(volume, source) for volume, _, source in same]
+            (first, start), (last, end) = volumes[0], volumes[-1]
+            origin = f"volumes {start} to {end} of {raw}" if raw else "raw file not recorded; times from the sidecar"
+            rows.append(f"    volumes {first} to {last}: {origin}")
+    return rows
 
 
 def _describe_spectra(plan):
@@ -146,6 +167,7 @@ def write_preview(plan, out_dir, resources):
         if series_plan.options.mrf.wanted:
             table = schedule_table(series_plan)
         else:
-            table = encodings_table(series.encodings, [image.name for image in series.images], series.volumes)
+            names = [image.name for image in series.images]
+            table = encodings_table(series.encodings, names, series.volumes, series.raw_volumes)
         write_atomically(folder / f"sub-{plan.subject}_series-{number}_volumes.tsv", table_text(table))
     return write_atomically(folder / f"sub-{plan.subject}_preview.txt", describe_plan(plan, resources))

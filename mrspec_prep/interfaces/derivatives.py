@@ -128,12 +128,11 @@ class SaveAcquisition(SaveDerivatives):
         grid = grid_of(self.series, self.inputs.kernel)
         alpha = self.inputs.settings["nnls"]["alpha"]
         reading = identify(kernel, self.series.encodings, grid, noise_notes["snr"], alpha)
-        roots = {"raw": self.inputs.bids_dir}
-        names = [bids_uri(image, roots).removeprefix("bids:raw:") for image in self.series.images]
+        names = [bids_uri(image, self.roots).removeprefix("bids:raw:") for image in self.series.images]
         path = self._path("axes", ".tsv", desc="encodings")
         write_table(
             path,
-            encodings_table(self.series.encodings, names, self.series.volumes),
+            encodings_table(self.series.encodings, names, self.series.volumes, self.series.raw_volumes),
             self._metadata(
                 Description="The acquisition: one row per volume of the joined series.",
                 Joined=self.series.joined,

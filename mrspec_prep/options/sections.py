@@ -26,11 +26,15 @@ class SelectOptions:
     suffix: str = "auto"  #: ``dwi``, ``MESE``, ``MEGRE``, ``IRT1`` or ``auto``
     #: ``none`` (diffusion images that belong together are one series), or ``echo-time``: one series per echo time
     split: str = "none"
+    #: of preprocessed images: ``check`` (b=0 signals that do not fall with echo time are refused), or ``trusted`` (you
+    #: know that scans were not scaled to one intensity)
+    b0_scaling: str = "check"
 
     def __post_init__(self):
         check_choice("select", "datatype", self.datatype, ("auto", "dwi", "anat"))
         check_choice("select", "suffix", self.suffix, ("auto", "dwi", "MESE", "MEGRE", "IRT1"))
         check_choice("select", "split", self.split, ("none", "echo-time"))
+        check_choice("select", "b0_scaling", self.b0_scaling, ("check", "trusted"))
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_mask
+from mrspec_prep.bids.images import load_mask, load_reference, load_signals
 from mrspec_prep.bids.volumes import load_map
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
+from mrspec_prep.spectra.design.echo_decay import echo_decay
+from mrspec_prep.spectra.noise.masking import automatic_mask
 from mrspec_prep.workflows.mrf_planning import check_fingerprinting
 
 
@@ -21,7 +23,8 @@ def check_feasible(plan):
     ------
     InputError
         Fewer encodings than a fit needs, a mask or noise map that does not fit, noise from
-        repeats without repeats or from residuals that cannot exist, a region outside the grid.
+        repeats without repeats or from residuals that cannot exist, a region outside the grid, preprocessed images
+        whose decay with echo time was scaled away.
 
     """
     for series_plan in plan.series:
@@ -30,11 +33,44 @@ def check_feasible(plan):
             continue
         if series_plan.masks:
             load_mask(series_plan.masks, series_plan.series)
+        check_echo_decay(series_plan)
         if series_plan.noise_map:
             load_map(series_plan.noise_map, series_plan.series)
         _check_encodings(series_plan)
         _check_noise(series_plan)
         _check_regions(series_plan)
+
+
+def check_echo_decay(plan):
+    """Raise InputError where preprocessed b=0 signals do not fall with echo time as relaxation makes them.
+
+    What is recorded was refused when the images were found; here the images themselves are asked. Where it is recorded
+    that nothing was scaled, only signals that rise as a whole are refused: then the echo times are wrong.
+    """
+    series, encodings = plan.series, plan.series.encodings
+    if series.origins is None or plan.options.select.b0_scaling == "trusted":
+        return
+    if "echo_time" not in encodings.varying():
+        return
+    wanted = encodings.is_b0()
+    if encodings.inversion_time is not None:
+        wanted &= encodings.inversion_time >= 0.999 * encodings.inversion_time.max()
+    wanted = np.flatnonzero(wanted)
+    reference = load_reference(series)[0]
+    signals = load_signals(series, np.ones(reference.shape, bool), wanted)
+    decay = echo_decay(signals, encodings.echo_time[wanted], automatic_mask(reference).ravel())
+    if decay is None or not (decay.is_flat or decay.rises):
+        return
+    if series.origins.b0_scaling == "kept" and not decay.is_impossible:
+        return
+    raise InputError(
+        "unweighted signals do not fall with echo time as they must: the preprocessing seems to have scaled its scans "
+        "to one b=0 intensity, which takes that decay away, or the echo times are wrong",
+        file=series.images[0],
+        value=decay.in_words,
+        remedy="preprocess again without it (QSIPrep: --no-b0-harmonization and --distortion-group-merge none); if you "
+        "know that nothing was scaled, --set select.b0_scaling=trusted",
+    )
 
 
 def n_distinct(encodings):

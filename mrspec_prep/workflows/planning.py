@@ -9,7 +9,7 @@ from pathlib import Path
 from mrspec_prep import __version__
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.fingerprints import FingerprintSeries
-from mrspec_prep.bids.images import find_masks
+from mrspec_prep.bids.images import find_masks, masks_beside
 from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.options import Options, load_options
@@ -127,7 +127,7 @@ def plan_participant(
     filters : dict, optional
         Content of a ``--bids-filter-file``.
     derivatives : dict of str to Path, optional
-        Preprocessed datasets, for masks.
+        Further datasets: preprocessed images, masks, raw data behind a preprocessed dataset.
     seed : int
     device : str
         Of networks.
@@ -155,7 +155,7 @@ def plan_participant(
         about = {"options": options, "workflow": Path(workflow).stem, "why": why, "seed": seed, "device": device}
         found = planned_fingerprints(layout, subject, options, sessions, filters)
         return ParticipantPlan(subject, tuple(_plan_fingerprints(one, derivatives or {}, **about) for one in found))
-    found = find_series(layout, subject, options.select, sessions, filters)
+    found = find_series(layout, subject, options.select, sessions, filters, derivatives)
     plans, refused = [], []
     for series in found:
         try:
@@ -350,9 +350,14 @@ def _masks(series, options, derivatives):
         return [], []
     if source not in ("auto", "derivative"):
         return find_masks(series, [], pattern=source), []
-    masks = find_masks(series, list(derivatives.values())) if derivatives else []
+    origins = getattr(series, "origins", None)
+    others = [root for name, root in derivatives.items() if origins is None or name != origins.dataset]
+    masks = find_masks(series, others) if others else []
     if masks:
         return masks, []
+    if origins and (masks := masks_beside(series)):
+        named = ", ".join(path.name for path in masks)
+        return masks, [f"Mask: {named}, found beside the preprocessed images."]
     where = ", ".join(f"{name}={path}" for name, path in derivatives.items()) or "no --derivatives given"
     if source == "derivative":
         raise InputError(
