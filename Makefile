@@ -26,13 +26,15 @@ export NO_ET := 1
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: help install example examples test test-hpc test-slurm lint clean
+.PHONY: help install example examples test test-hpc test-slurm lint docs docs-pictures release-check clean
 
 help:
 	@echo "make example   set up, run the main job on $(EXAMPLE), name the report"
 	@echo "make test      set up, run the tests"
 	@echo "make test-hpc  the tests that need dask (extra hpc)"
 	@echo "make test-slurm  a small study on a real Slurm brought up here, a node killed on the way (as root; see its words)"
+	@echo "make docs      this program's documentation, site/index.html"
+	@echo "make release-check  is this tree fit to be released: versions, sdist, wheel in a fresh environment"
 	@echo "make examples  write bids_examples/ again (byte-identical)"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove $(VENV), build products and $(OUT)"
@@ -63,6 +65,21 @@ test-hpc: $(READY)
 test-slurm: $(READY)
 	$(BIN)/python -m benchmarks.slurm_study $(SLURM_STUDY)
 
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Documentation: site/index.html"
+
+docs-pictures: $(READY)
+	$(BIN)/mrspec_prep $(EXAMPLE) $(OUT) participant --derivatives masks=$(EXAMPLE_MASKS) --random-seed 1
+	$(BIN)/mrspec_prep $(EXAMPLE) $(OUT)/five participant --derivatives masks=$(EXAMPLE_MASKS) --random-seed 1 \
+		--participant-label 01 --set inspect.n_clusters=5
+	$(BIN)/python -m docs.builder.pictures $(OUT) $(OUT)/five
+
+release-check: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
+	$(BIN)/python -m benchmarks.release_check
+
 examples: $(READY)
 	$(BIN)/python bids_examples/make_examples.py
 
@@ -72,4 +89,4 @@ lint: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(OUT) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist site *.egg-info $(OUT) .pytest_cache .ruff_cache .mypy_cache

@@ -14,6 +14,7 @@ from bids import BIDSLayout
 from mrspec_prep.bids.cohort import collect_cohort
 from mrspec_prep.bids.compressed import read_compressed
 from mrspec_prep.bids.derivatives import pybids_config, read_map
+from tests.docs_pages import DOCS, blocks
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 ZEBRA = EXAMPLES / "zebra_t2star-adc"
@@ -103,6 +104,15 @@ def test_the_mean_t2star_is_the_truth_within_noise(finished):
     mask = nib.load(folder / "out/sub-01/dwi/sub-01_desc-roi_mask.nii.gz").get_fdata() > 0
     truth = nib.load(TRUTH / "sub-01_t2star.nii.gz").get_fdata()[mask] * 1e3
     assert np.corrcoef(np.log(found.data[mask]), np.log(truth))[0, 1] > 0.8
+
+
+def test_the_tutorial_reads_the_results(finished, monkeypatch, capsys):
+    (code,) = blocks(DOCS / "tutorial.md", 'python title="in the folder of out/"')
+    monkeypatch.chdir(finished[0])
+    space = {}
+    exec(compile(code, "tutorial.md", "exec"), space)
+    assert capsys.readouterr().out.startswith("cluster 1: ")
+    assert set(space["spectra"]["cluster"]) == set(range(1, space["clusters"].max() + 1))
 
 
 def test_the_clusters_are_tissues(finished):

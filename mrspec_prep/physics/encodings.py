@@ -31,6 +31,17 @@ class Encodings:
     ValueError
         No axis given, lengths differ, a value is negative, NaN or infinite, or an efficiency above 1.
 
+    Examples
+    --------
+    Two echo times, each with three b-values:
+
+    >>> from mrspec_prep.physics import Encodings
+    >>> encodings = Encodings(bvalue=[0, 200, 800] * 2, echo_time=[78] * 3 + [114] * 3)
+    >>> len(encodings), encodings.varying()
+    (6, ('bvalue', 'echo_time'))
+    >>> encodings.reference()  # the volumes with the most signal
+    array([0])
+
     """
 
     bvalue: np.ndarray | None = None

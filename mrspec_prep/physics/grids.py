@@ -30,6 +30,16 @@ class Grid:
         No axis, an empty axis, or values not strictly increasing, positive and finite
         (kurtosis may hold zero).
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Grid
+    >>> grid = Grid(diffusivity=np.geomspace(0.1, 10, 3), t2star=[20, 50, 100, 200])
+    >>> grid.names, grid.shape, grid.n_bins
+    (('diffusivity', 't2star'), (3, 4), 12)
+    >>> grid.bins()["t2star"][:5]  # of each bin, the last axis fastest
+    array([ 20.,  50., 100., 200.,  20.])
+
     """
 
     diffusivity: np.ndarray | None = None
@@ -136,6 +146,13 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log"):
     Returns
     -------
     Grid
+
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Encodings, default_grid
+    >>> grid = default_grid(("t2",), Encodings(echo_time=[10, 20, 40, 80]), points=[50])
+    >>> float(grid.t2.min().round(6)), float(grid.t2.max().round(6))
+    (2.0, 400.0)
 
     """
     bounds = bounds or {}

@@ -38,6 +38,12 @@ def kernel_axes(name):
     ValueError
         Unknown kernel name; the message lists the known ones.
 
+    Examples
+    --------
+    >>> from mrspec_prep.physics import kernel_axes
+    >>> kernel_axes("adc-t2star")
+    ('diffusivity', 't2star')
+
     """
     if name not in KERNELS:
         raise ValueError(f"unknown kernel {name!r}; known: {', '.join(KERNELS)}")
@@ -123,6 +129,14 @@ def kernel_matrix(name: str, encodings: Encodings, grid: Grid) -> np.ndarray:
     ValueError
         Unknown kernel, or a grid whose axes are not those of the kernel.
 
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Encodings, Grid, kernel_matrix
+    >>> kernel_matrix("t2", Encodings(echo_time=[0, 50, 100]), Grid(t2=[50, 100])).round(3)
+    array([[1.   , 1.   ],
+           [0.368, 0.607],
+           [0.135, 0.368]])
+
     """
     axes = kernel_axes(name)
     if set(grid.names) != set(axes):
@@ -135,6 +149,13 @@ def possible_kernels(encodings):
 
     A kernel that leaves out a contrast which varies is listed too: it is possible for a
     subset of the volumes only. ``adc-kurtosis`` needs three distinct b-values.
+
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Encodings, possible_kernels
+    >>> possible_kernels(Encodings(echo_time=[10, 20], inversion_time=[50, 900]))
+    ('t1-t2', 't2', 't2star', 't1')
+
     """
     varied = set(encodings.varying())
     names = [name for name, axes in KERNELS.items() if {NEEDS[axis] for axis in axes} <= varied]

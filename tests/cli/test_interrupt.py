@@ -71,9 +71,17 @@ def test_a_signal_while_the_libraries_are_loading_is_answered_in_words():
     loading = "class Slow(types.ModuleType):\n    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
     start = 'sys.modules["mrspec_prep.cli.run"] = Slow("run")\nfrom mrspec_prep.cli.start import main\nmain()\n'
     code = f"import os, signal, sys, types\n{loading}{start}"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code, "bids", "out", "participant"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr.count("\n")) == (130, 1)
     assert "interrupted before anything was begun" in ended.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["--help"], 0), (["bids", "out", "nobody"], 2)])
+def test_words_that_need_no_libraries_load_none(words, code):
+    script = "import sys; sys.modules['mrspec_prep.cli.run'] = None\nfrom mrspec_prep.cli.start import main\nmain()"
+    ended = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == code, ended.stderr
 
 
 def test_workers_end_when_the_run_itself_is_killed(tmp_path):

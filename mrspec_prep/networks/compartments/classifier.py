@@ -80,6 +80,18 @@ class CompartmentClassifier:
     source : str
         Where the weights come from, in words.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.networks import CompartmentClassifier
+    >>> from mrspec_prep.physics import Encodings, add_noise, simulate_signals
+    >>> protocol = Encodings(echo_time=np.arange(8.0, 264.0, 8.0))  # ms
+    >>> signals = simulate_signals("t2", protocol, {"t2": [[80.0, 80.0], [20.0, 200.0]]})
+    >>> signals = add_noise(signals, 0.002, np.random.default_rng(0))
+    >>> chances = CompartmentClassifier.for_protocol(protocol).predict_proba(signals, noise_std=0.002)
+    >>> chances.shape, (chances[:, 0] > 0.5).tolist()  # one compartment?
+    ((2, 4), [True, False])
+
     """
 
     protocol: Encodings

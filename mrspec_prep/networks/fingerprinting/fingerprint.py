@@ -107,6 +107,19 @@ def fit_fingerprint(
     ValueError
         Unknown method or setting, frames unlike the schedule's, NaN, no voxel, no atom, a rank or sigma that cannot be.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.networks import fit_fingerprint
+    >>> from mrspec_prep.physics import Grid
+    >>> from mrspec_prep.physics.fingerprinting import fisp_schedule, simulate_fisp
+    >>> schedule = fisp_schedule(120)
+    >>> series = simulate_fisp(schedule, t1=[850.0, 1400.0], t2=[65.0, 95.0])
+    >>> grid = Grid(t2=np.geomspace(20, 300, 25), t1=np.geomspace(300, 3000, 25))
+    >>> found = fit_fingerprint(series.astype(complex), schedule, rank=6, grid=grid)
+    >>> found.t1.round(-1), found.t2.round(0)
+    (array([ 850., 1400.]), array([65., 95.]))
+
     """
     if method not in METHODS:
         near = get_close_matches(str(method), METHODS, 1)

@@ -120,6 +120,19 @@ def fit_inspect(
     ValueError
         Wrong shapes, values not finite, noise not positive, more clusters than voxels.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, add_noise, kernel_matrix, simulate_signals
+    >>> from mrspec_prep.spectra import fit_inspect
+    >>> encodings = Encodings(echo_time=np.arange(10.0, 330.0, 10.0))  # ms
+    >>> kernel = kernel_matrix("t2", encodings, Grid(t2=np.geomspace(5, 1000, 30)))
+    >>> signals = simulate_signals("t2", encodings, {"t2": np.repeat([50.0, 90.0], 40)})
+    >>> signals = add_noise(signals, 0.02, np.random.default_rng(0))
+    >>> found = fit_inspect(signals, kernel, noise_std=0.02, n_clusters=2, n_starts=5)
+    >>> sorted(np.bincount(found.labels)[1:].tolist()), bool(found.converged)
+    ([40, 40], True)
+
     """
     problem = make_problem(
         signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight, prior_voxels

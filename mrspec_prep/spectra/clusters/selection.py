@@ -68,6 +68,19 @@ def select_n_clusters(
     ValueError
         No candidate, an unknown criterion, ``held-out`` without folds, or what ``fit_inspect`` raises.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, add_noise, kernel_matrix, simulate_signals
+    >>> from mrspec_prep.spectra import select_n_clusters
+    >>> encodings = Encodings(echo_time=np.arange(10.0, 330.0, 10.0))  # ms
+    >>> kernel = kernel_matrix("t2", encodings, Grid(t2=np.geomspace(5, 1000, 30)))
+    >>> signals = simulate_signals("t2", encodings, {"t2": np.repeat([40.0, 70.0, 140.0], 40)})
+    >>> signals = add_noise(signals, 0.02, np.random.default_rng(0))
+    >>> found = select_n_clusters(signals, kernel, 0.02, candidates=range(2, 5), n_starts=5)
+    >>> found.best, found.table["n_clusters"].tolist()
+    (3, [2, 3, 4])
+
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")

@@ -80,6 +80,17 @@ def identify(kernel_name, encodings, grid, snr, alpha=0.01):
     ValueError
         SNR not a positive number, or a kernel that the encodings cannot weigh.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid
+    >>> from mrspec_prep.spectra import identify
+    >>> found = identify("t2", Encodings(echo_time=[30, 60]), Grid(t2=np.geomspace(10, 300, 20)), snr=50)
+    >>> found.resolved
+    ()
+    >>> found.statements[0]
+    'Two echo times: the data hold a mean T2, not T2 structure.'
+
     """
     if not (np.isfinite(snr) and snr > 0):
         raise ValueError(f"snr must be a number > 0, got {snr}")

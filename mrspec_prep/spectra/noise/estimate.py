@@ -67,6 +67,17 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
     ValueError
         Unknown method, no repeats, no kernel for ``residual``, or no degrees of freedom left.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings
+    >>> from mrspec_prep.spectra import estimate_noise
+    >>> encodings = Encodings(bvalue=[0] * 20 + [800])
+    >>> signals = np.random.default_rng(0).normal(100, 5, (1000, 21))
+    >>> noise = estimate_noise(signals, encodings, "b0-repeats")
+    >>> float(np.sqrt((noise.noise_std**2).mean()).round(1)), float(noise.degrees_of_freedom[0])
+    (5.0, 19.0)
+
     """
     signals = check_signals(signals, len(encodings))
     n_coils = model.n_coils if model is not None and model.is_magnitude else None

@@ -53,6 +53,13 @@ def default_regions(kernel_name, encodings, grid):
         Region name (letters only) -> axis -> half-open interval [um2/ms, ms]. Classes that
         hold no bin of the grid are left out; no axis resolved: no region.
 
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Encodings, Grid
+    >>> from mrspec_prep.spectra import default_regions
+    >>> default_regions("t2", Encodings(echo_time=[10, 20, 40]), Grid(t2=[10, 60, 500]))
+    {'short': {'t2': (0.0, 40.0)}, 'medium': {'t2': (40.0, 200.0)}, 'long': {'t2': (200.0, inf)}}
+
     """
     regions = {"": {}}
     for axis in kernel_axes(kernel_name):
@@ -103,6 +110,14 @@ def integrate_regions(spectra, grid, regions):
     ------
     ValueError
         A region names an axis the grid lacks, or the spectra have another number of bins.
+
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Grid
+    >>> from mrspec_prep.spectra import integrate_regions
+    >>> spectra = [[1.0, 0.0, 3.0]]  # one voxel, three bins
+    >>> integrate_regions(spectra, Grid(t2=[20, 60, 200]), {"short": {"t2": (0, 40)}, "long": {"t2": (100, 1000)}})
+    {'short': array([0.25]), 'long': array([0.75])}
 
     """
     weights = np.array([region_bins(grid, box) for box in regions.values()] + [np.ones(grid.n_bins)], dtype=float)
@@ -181,6 +196,14 @@ def mean_parameters(spectra, grid, kernel_name, encodings):
     dict of str to (n_voxels,) array
         ``s0`` (sum of the spectrum, signal units) and one entry per axis [um2/ms, ms];
         0 for an empty spectrum.
+
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Encodings, Grid
+    >>> from mrspec_prep.spectra import mean_parameters
+    >>> means = mean_parameters([[0.0, 2.0, 0.0]], Grid(t2=[20, 60, 200]), "t2", Encodings(echo_time=[10, 20, 40]))
+    >>> {name: values.round(6).tolist() for name, values in means.items()}
+    {'s0': [2.0], 't2': [60.0]}
 
     """
     axes = kernel_axes(kernel_name)
