@@ -1,21 +1,64 @@
 # Build:  docker build -t mrspec_prep .
 #         --build-arg TORCH_INDEX=ADDRESS of an index with CPU builds of PyTorch keeps the image small (README, Installation)
 # Run:    docker run --rm -v BIDS_DIR:/data:ro -v OUT_DIR:/out mrspec_prep /data /out participant
-FROM docker.io/library/debian:bookworm-slim
+FROM docker.io/library/debian:bookworm-slim AS build
 
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
+# the dependencies by themselves, so that a change of the program does not fetch them again
 ARG TORCH_INDEX
 ENV PATH=/opt/venv/bin:$PATH
-COPY . /src
+COPY pyproject.toml constraints.txt /deps/
 RUN python3 -m venv /opt/venv \
-    && pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} \
-        -c /src/constraints.txt "/src[hpc]"
+    && python -c "import tomllib; p = tomllib.load(open('/deps/pyproject.toml', 'rb'))['project']; \
+print(*p['dependencies'], *p['optional-dependencies']['hpc'], sep='\n')" > /deps/requirements.txt \
+    && pip install --no-cache-dir --no-compile --disable-pip-version-check \
+        ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} -c /deps/constraints.txt -r /deps/requirements.txt
+COPY . /src
+RUN pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps "/src[hpc]"
+
+# what a run never reads: tests of libraries, headers and tools for compiling with PyTorch, pip
+RUN cd /opt/venv/lib/python3.11/site-packages \
+    && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && rm -rf torch/include pip pip-*.dist-info /opt/venv/bin/pip* /opt/venv/lib64/python3.11/site-packages/pip
+
+# Whole seconds survive every way of packing a layer; compiled loops are told from stale ones by the time of their source.
+# Bytecode is not compared with its source at all: the root may be read-only.
+RUN find /opt/venv -name '*.py' -exec touch -d 2026-01-01T00:00:00Z {} + \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib/python3.11/site-packages
+
+# one run of each example compiles the voxel loops into the image, lists its fonts and shows that it works
+COPY docker/processor.sh /opt/mrspec_prep/processor.sh
+RUN . /opt/mrspec_prep/processor.sh; for name in zebra_t2star-adc echotime-array t1-t2_mese; do \
+        NO_ET=1 LC_ALL=C.UTF-8 MPLBACKEND=Agg OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
+        NUMBA_CACHE_DIR=/opt/mrspec_prep/numba MPLCONFIGDIR=/opt/mrspec_prep/matplotlib \
+        mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
+            --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/steps/$name || exit 1; \
+    done \
+    && chmod -R a+rX /opt/mrspec_prep
+
+
+FROM docker.io/library/debian:bookworm-slim
+
+LABEL org.opencontainers.image.title=mrspec_prep \
+      org.opencontainers.image.description="Spectra, tissue maps and parameter maps from multi-contrast microstructure MRI in BIDS" \
+      org.opencontainers.image.licenses=BSD-3-Clause
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --no-create-home --home-dir /tmp mrspec_prep
+
+COPY --from=build /opt /opt
+COPY docker/entrypoint.sh /usr/local/bin/entrypoint
 
 # no home, no known user, no network and a read-only root must do: everything written by the way goes to /tmp
-ENV NO_ET=1 \
+ENV PATH=/opt/venv/bin:$PATH \
+    NO_ET=1 \
     HOME=/tmp \
     LOGNAME=mrspec_prep \
     LC_ALL=C.UTF-8 \
@@ -25,16 +68,6 @@ ENV NO_ET=1 \
     OMP_NUM_THREADS=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# one run of each example compiles the voxel loops into the image, lists its fonts and shows that it works
-RUN for name in zebra_t2star-adc echotime-array t1-t2_mese; do \
-        NUMBA_CACHE_DIR=/opt/mrspec_prep/numba MPLCONFIGDIR=/opt/mrspec_prep/matplotlib \
-        mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
-            --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/steps/$name || exit 1; \
-    done \
-    && rm -rf /tmp/* /src/bids_examples \
-    && chmod -R a+rX /opt/mrspec_prep
-
-RUN useradd --no-create-home --home-dir /tmp mrspec_prep && install -m 755 /src/docker/entrypoint.sh /usr/local/bin/entrypoint
 USER mrspec_prep
 WORKDIR /tmp
 ENTRYPOINT ["/usr/local/bin/entrypoint"]
