@@ -5,6 +5,7 @@
 #               finds one: PIP_FIND_LINKS, or find-links in pip's configuration. See README, Installation.
 # PYTHON        interpreter to build the environment with
 # PYTEST_ARGS   passed on to pytest, for example PYTEST_ARGS="tests/physics -x"
+# TAG           of the release, for `make release-check`: v<version>; empty before it is tagged
 # SLURM_STUDY   folder of the study of `make test-slurm`; made anew
 
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
@@ -12,6 +13,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+TAG ?=
 OUT ?= out
 SLURM_STUDY ?= $(or $(TMPDIR),/tmp)/mrspec_prep-slurm-study
 N_PROCS ?= $(shell nproc 2>/dev/null || echo 1)
@@ -78,7 +80,7 @@ docs-pictures: $(READY)
 
 release-check: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
-	$(BIN)/python -m benchmarks.release_check
+	$(BIN)/python -m release.check $(if $(TAG),--tag $(TAG))
 
 examples: $(READY)
 	$(BIN)/python bids_examples/make_examples.py

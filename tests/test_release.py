@@ -1,0 +1,72 @@
+"""A tree whose versions disagree is not released."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from release.check import NotFitError, check_versions, check_wheel, package_files
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "mrspec_prep").mkdir()
+    for name in ("mrspec_prep/__init__.py", "CITATION.cff", "CHANGES.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_this_tree_agrees_with_itself(tree):
+    version = check_versions(tree)
+    change(tree / "CHANGES.md", "(unreleased)", "(2026-12-01)")
+    with (tree / "CITATION.cff").open("a") as file:
+        file.write("date-released: 2026-12-01\n")
+    assert check_versions(tree, f"v{version}") == version
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("mrspec_prep/__init__.py", '__version__ = "', '__version__ = "9', "CITATION.cff says"),
+        ("mrspec_prep/__init__.py", '__version__ = "', '__version__ = "next', "no version"),
+        ("CITATION.cff", "\nversion: ", "\nversion: 7", "CITATION.cff says 7"),
+        ("CHANGES.md", "\n## ", "\n## 7", "CHANGES.md does not begin"),
+    ],
+)
+def test_a_version_that_stands_alone_is_seen(tree, name, old, new, said):
+    change(tree / name, old, new)
+    with pytest.raises(NotFitError, match=said):
+        check_versions(tree)
+
+
+def test_a_tag_needs_its_version_and_a_date(tree):
+    version = check_versions(tree)
+    with pytest.raises(NotFitError, match=f"it should be v{version}"):
+        check_versions(tree, "v99")
+    change(tree / "CHANGES.md", f"## {version} (", f"## {version} (soon ")
+    with pytest.raises(NotFitError, match="the date of the release"):
+        check_versions(tree, f"v{version}")
+    change(tree / "CHANGES.md", "(soon unreleased)", "(2026-12-01)")
+    with pytest.raises(NotFitError, match="date-released"):
+        check_versions(tree, f"v{version}")
+
+
+def test_a_wheel_without_weights_or_with_tests_is_seen(tmp_path):
+    files = package_files()
+    assert {"mrspec_prep/data/scan_cnn.npz", "mrspec_prep/data/workflows/hpc/babs.yaml"} <= files
+    for left_out, added in (("mrspec_prep/data/scan_cnn.npz", None), (None, "tests/test_rooms.py")):
+        path = tmp_path / "made.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            for name in (files - {left_out}) | ({added} - {None}):
+                wheel.writestr(name, "")
+        with pytest.raises(NotFitError, match=left_out or added):
+            check_wheel(path)
