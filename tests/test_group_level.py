@@ -19,7 +19,7 @@ from mrspec_prep.bids.derivatives import output_path, read_table, start_dataset
 from mrspec_prep.bids.spectra_files import read_cluster_spectra
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
-from mrspec_prep.interfaces import checkpoints, reportlets
+from mrspec_prep.interfaces import checkpoints, group_fit, reportlets
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.workflows.group import parts_of
 from tests.bids.compressed_files import ABOUT, damage, small_protocol
@@ -312,14 +312,26 @@ def test_the_report_alone_is_built_again(study):
 
 def test_a_failing_step_is_told_and_the_group_is_not_finished(study, capsys, monkeypatch):
     assert study.run() == 0
+
+    def broken(*_, **__):
+        raise RuntimeError("no memory of that kind")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(group_fit, "select_group", broken)
+        assert study.run("--random-seed", "7") == 1
+    said = capsys.readouterr().err
+    assert "The group failed in step fit: RuntimeError: no memory of that kind" in said
+    assert said.splitlines()[-1].endswith("FAILED: the group of 4 series")
+    assert study.run() == 0
+
+
+def test_a_participant_with_signals_that_are_no_numbers_is_left_out(study, capsys):
     broken = next((study.out / "sub-02/dwi").glob("*compressed_spectra.h5"))
-    with np.errstate(all="ignore"):
-        damage(broken, "signals", np.full((72, 8), np.nan, np.float32))
+    damage(broken, "signals", np.full((72, 8), np.nan, np.float32))
     assert study.run() == 1
     said = capsys.readouterr().err
-    assert "The group failed in step fit" in said
-    assert str(broken) in said
-    assert said.splitlines()[-1].endswith("FAILED: the group of 4 series")
+    assert "sub-02" in said and "NaN or infinite" in said
+    assert (study.out / "group.html").is_file()
     write_participant(study.out, "02", 0.3)
     assert study.run() == 0
 

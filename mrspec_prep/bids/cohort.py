@@ -23,7 +23,7 @@ from mrspec_prep.bids.cohort_files import (
     unfinished,
 )
 from mrspec_prep.bids.compressed import CompressedHeader, CompressedProtocol, read_header, read_protocol
-from mrspec_prep.bids.compressed_checks import FormatError, NoiseError, check_sigma
+from mrspec_prep.bids.compressed_checks import FormatError, NoiseError, check_sigma, fault_of_values
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import natural_key
 from mrspec_prep.bids.participants import join_participants, read_participants
@@ -130,7 +130,7 @@ class Cohort:
 def collect_cohort(
     out_dir, derivatives=None, *, bids_dir=None, participants=(), sessions=(), filters=None, kernel="auto", select=None
 ):
-    """Collect and check the input of the group level; no signals are read.
+    """Collect and check the input of the group level; signals are looked at, not kept.
 
     Parameters
     ----------
@@ -287,6 +287,8 @@ def _read_participant(folder, subject, taken):
             continue
         if header.n_voxels == 0:
             causes.append((file.session, "its region of interest holds no voxel", file.path))
+        elif fault := fault_of_values(header):
+            causes.append((file.session, f"its {fault}", file.path))
         else:
             found.append((file, header))
     return found, causes

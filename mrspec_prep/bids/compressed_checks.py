@@ -10,6 +10,7 @@ from mrspec_prep.physics import KERNELS, Grid, kernel_axes
 
 FORMAT = 1  # of the file; to be raised whenever its content changes its meaning
 DISTRIBUTIONS = ("gaussian", "student-t")
+BLOCK = 16_384  # voxels looked at at once
 LARGEST_KERNEL = 500_000_000  # numbers in a kernel matrix: what a header may ask us to compute
 LONGEST_AXIS, LARGEST_IMAGE = 32_767, 2**31  # voxels: what NIfTI-1 can hold; what a header may ask us to write
 
@@ -33,6 +34,19 @@ def check_sigma(header):
             value=f"{sigma[np.argmax(wrong)]:g} in voxel {int(np.argmax(wrong))}, {int(wrong.sum())} such voxels",
             remedy="run the participant level again with another --noise",
         )
+
+
+def fault_of_values(header):
+    """What is wrong with the signals of a file, in words; empty where nothing is. Reads them in blocks."""
+    for name in ("signals", "outside"):
+        values = header.places[name].map(header.path)
+        for start in range(0, len(values), BLOCK):
+            finite = np.isfinite(values[start : start + BLOCK])
+            wrong = ~finite.reshape(len(finite), -1).all(axis=1)
+            if wrong.any():
+                voxel = start + int(np.argmax(wrong))
+                return f"{name} of voxel {voxel} hold NaN or infinite values: run the participant level again"
+    return ""
 
 
 def check_arrays(path, arrays, roi, protocol, distribution, degrees_of_freedom):

@@ -129,6 +129,19 @@ def test_participants_that_cannot_take_part_do_not_stop_the_rest(out):
     assert "disagree" in why["11"]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_signals_that_are_no_numbers_exclude_their_participant_alone(out, wrong):
+    out.add("01")
+    path = out.add("02")
+    signals = read_compressed(path).signals.copy()
+    signals[7, 1] = wrong
+    damage(path, "signals", signals)
+    cohort = collect_cohort(out.root)
+    assert [member.subject for member in cohort.members] == ["01"]
+    assert "signals of voxel 7 hold NaN" in causes(cohort)["02"]
+    assert cohort.exclusions[0].file == path
+
+
 def test_links_are_followed(out, tmp_path):
     path = out.add("01")
     annex = tmp_path / "annex.h5"
