@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "bids_examples"
-UNWANTED = ("tests/", "benchmarks/", "bids_examples/", "docs/", "release/")  # never in the wheel
+UNWANTED = ("tests/", "benchmarks/", "bids_examples/", "docs/", "release/")  # never in what is published
 
 
 class NotFitError(Exception):
@@ -134,9 +134,12 @@ def check_sdist(sdist):
     """Refuse an sdist from which the package cannot be built, or whose licence is missing."""
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    missing = (package_files() | {"LICENSE", "README.md", "pyproject.toml"}) - held
+    missing = (package_files() | {"LICENSE", "README.md", "CHANGES.md", "constraints.txt", "pyproject.toml"}) - held
     if missing:
         raise NotFitError(f"{sdist.name} lacks {', '.join(sorted(missing)[:5])}")
+    extra = {name for name in held if name.startswith(UNWANTED)}
+    if extra:
+        raise NotFitError(f"{sdist.name} holds {', '.join(sorted(extra)[:5])}")
 
 
 def check_installed(wheel, with_installed=False):
@@ -148,6 +151,7 @@ def check_installed(wheel, with_installed=False):
         A command ends with another exit code than it should; its last words are quoted.
 
     """
+    print("installing the wheel into a fresh environment", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         _run([sys.executable, "-m", "venv", home / "env"])
