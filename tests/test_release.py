@@ -1,10 +1,12 @@
 """A tree whose versions disagree is not released."""
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from release.check import NotFitError, check_versions, check_wheel, package_files
 
@@ -70,3 +72,13 @@ def test_a_wheel_without_weights_or_with_tests_is_seen(tmp_path):
                 wheel.writestr(name, "")
         with pytest.raises(NotFitError, match=left_out or added):
             check_wheel(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_call_targets_of_the_makefile(path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    called = [step["run"] for job in jobs.values() for step in job.get("steps", ()) if "run" in step]
+    made = {target for line in called for target in re.findall(r"^make ([a-z-]+)", line, flags=re.MULTILINE)}
+    assert made and made <= targets
+    assert all("timeout-minutes" in job or "uses" in job or job.get("environment") == "pypi" for job in jobs.values())

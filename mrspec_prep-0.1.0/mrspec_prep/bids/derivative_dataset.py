@@ -1,0 +1,240 @@
+"""The derivative dataset as a whole: its top files, the names in it, and where its inputs lie."""
+
+import json
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from bids.layout.writing import build_path
+
+from mrspec_prep import __version__
+from mrspec_prep.bids.atomic import write_if_changed
+from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
+from mrspec_prep.bids.errors import InputError
+
+BIDS_VERSION = "1.10.0"
+NCOMP = "ncomp"  # segmentation by the number of compartments, and its section of ``maps.toml``
+BIDSIGNORE = (
+    "*.html",
+    "logs",
+    "log",
+    "figures",
+    "*_dwimap.*",
+    "*_spectra.*",
+    "*_axes.*",
+    "*_selection.*",
+    "*_history.*",
+    "group_*",
+)
+SHORT_ENTITIES = {
+    "tpl": "template",
+    "sub": "subject",
+    "ses": "session",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "space": "space",
+    "seg": "segmentation",
+    "model": "model",
+    "param": "param",
+    "desc": "desc",
+}
+README = """mrspec_prep derivatives
+=======================
+
+Spectra, tissue clusters and parameter maps estimated by mrspec_prep from multi-contrast microstructure MRI.
+Open sub-*.html for a report on each participant.
+
+Names
+-----
+The suffix `dwimap` with the entities `model` and `param` follows the draft of BIDS extension proposal 16 (diffusion
+derivatives). The suffixes `spectra`, `axes`, `selection` and `history` are our own. All of these are listed in
+`.bidsignore`.
+
+Units are those of BIDS: relaxation times in s, diffusivities in mm2/s, b-values in s/mm2.
+Voxels outside the region of interest (`desc-roi_mask`) hold 0.
+
+Spectra in HDF5
+---------------
+`*_desc-nnls_spectra.h5` holds coefficients of each voxel of the region (`dual`, each column with the bits that matter,
+so that it compresses well) and one `basis` for all: the spectrum is max(dual @ basis, 0) / alpha, on the grid whose
+axes are in the group `axes` (bins in C order).
+`*_desc-inspect_spectra.h5` holds the spectra of the clusters themselves; `tpl-group/` those of the whole group under
+the name of a template, the same files as `group_desc-inspect_spectra.*`.
+`*_desc-compressed_spectra.h5` holds what the group level reads: signals of the region, S @ projection[projection_row]
+(single precision, signal units), the noise sigma, the energy `outside` that this leaves out, the region as packed bits
+of its bounding box, and the encodings (b in s/mm2, times in ms).
+
+To read this dataset with PyBIDS, add `logs/pybids_config.json`, which knows the entity `param`:
+
+    config = ["bids", "derivatives", "logs/pybids_config.json"]
+    BIDSLayout(".", is_derivative=True, validate=False, config=config)
+"""
+
+
+def start_dataset(out_dir, bids_dir, derivatives=None):
+    """Write the files at the top of the derivative dataset.
+
+    Repeating it changes nothing; jobs may do it at the same time.
+
+    Parameters
+    ----------
+    out_dir, bids_dir : path
+    derivatives : dict of str to path, optional
+        Other inputs by name, as given with ``--derivatives``.
+
+    """
+    out_dir = Path(out_dir)
+    sources = {"raw": bids_dir, **(derivatives or {})}
+    links = _earlier_links(out_dir) | {name: _relative(path, out_dir) for name, path in sources.items()}
+    description = {
+        "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "mrspec_prep", "Version": __version__}],
+        "SourceDatasets": [{"URL": link} for link in links.values()],
+        "DatasetLinks": links,
+    }
+    catalogue = load_catalogue()
+    labels = "".join(f"desc-{name}\t{text}\n" for name, text in catalogue["descriptions"].items())
+    write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
+    write_if_changed(out_dir / "README", README)
+    write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
+    for level in ("inspect", "group"):
+        name_labels(out_dir, level)
+    write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
+    write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def _earlier_links(out_dir):
+    """Links of earlier runs, which their derivatives still name as sources."""
+    path = out_dir / "dataset_description.json"
+    if not path.is_file():
+        return {}
+    remedy = "correct it, or remove it and run the participant level, which writes it again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError("not valid JSON", file=path, value=error, remedy=remedy) from error
+    links = content.get("DatasetLinks", {}) if isinstance(content, dict) else content
+    if not isinstance(links, dict):
+        raise InputError("DatasetLinks must map names to places", file=path, value=links, remedy=remedy)
+    return {str(name): str(link) for name, link in links.items()}
+
+
+def name_labels(out_dir, segmentation):
+    """Write ``seg-<segmentation>_dseg.tsv``, names and colours of the labels; repeating it changes nothing."""
+    if segmentation == NCOMP:
+        labels = load_catalogue()[NCOMP]["labels"]
+        rows = "".join(f"{label['index']}\t{label['name']}\t{label['color']}\n" for label in labels)
+        write_if_changed(Path(out_dir) / f"seg-{segmentation}_dseg.tsv", "index\tname\tcolor\n" + rows)
+        return
+    kind = "component" if segmentation not in ("inspect", "group") else "cluster"
+    colors = range(len(load_catalogue()["cluster_colors"]))
+    rows = "".join(f"{index + 1}\t{kind}{index + 1}\t{cluster_color(index)}\n" for index in colors)
+    write_if_changed(Path(out_dir) / f"seg-{segmentation}_dseg.tsv", "index\tname\tcolor\n" + rows)
+
+
+@cache
+def pybids_config():
+    """Path of the pybids configuration of our derivatives (adds the entity ``param``)."""
+    return str(files("mrspec_prep").joinpath("data", "bids_config.json"))
+
+
+@cache
+def _path_patterns():
+    return json.loads(data_text("bids_config.json"))["default_path_patterns"]
+
+
+def output_path(out_dir, entities, *, datatype, suffix, extension, **more):
+    """Where a derivative of one series belongs.
+
+    Parameters
+    ----------
+    out_dir : path
+    entities : dict
+        Of the series, long pybids names: subject, session, acquisition, ...
+    datatype, suffix, extension : str
+        ``dwi`` or ``anat``; for example ``dwimap``; with the leading dot.
+    **more
+        Further entities: model, param, desc, seg, space. What BIDS does not allow in
+        a label is left out: model ``adc-t2star`` is written ``model-adct2star``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        An entity, suffix or extension that our names do not have.
+
+    """
+    wanted = {SHORT_ENTITIES.get(name, name): value for name, value in {**entities, **more}.items()}
+    wanted = {name: str(value).replace("-", "").replace("_", "") for name, value in wanted.items() if value is not None}
+    wanted |= {"datatype": datatype, "suffix": suffix, "extension": extension}
+    built = build_path(wanted, _path_patterns(), strict=True)
+    if built is None:
+        raise ValueError(f"no derivative is named from {wanted}; see data/bids_config.json")
+    return Path(out_dir) / built
+
+
+def parse_name(path):
+    """Entities of a derivative's file name: long names, with suffix, extension and datatype."""
+    path = Path(path)
+    stem, _, extension = path.name.partition(".")
+    parts = stem.split("_")
+    found = {}
+    for part in parts[:-1]:
+        short, _, value = part.partition("-")
+        found[SHORT_ENTITIES.get(short, short)] = value
+    return found | {"suffix": parts[-1], "extension": f".{extension}", "datatype": path.parent.name}
+
+
+def is_group_file(path):
+    """Whether a file in a participant's folder was written by the group level, going by its name."""
+    entities = parse_name(path)
+    return entities.get("segmentation") == "group" or entities.get("model") in ("group", "groupmap")
+
+
+def bids_uri(path, datasets):
+    """BIDS URI of a file, for ``Sources``.
+
+    Parameters
+    ----------
+    path : path
+    datasets : dict of str to path
+        Roots by the names of ``DatasetLinks`` (``raw``, ``masks``, ...); the name ``""``
+        stands for the derivative dataset itself. The deepest root that holds the file wins.
+
+    Returns
+    -------
+    str
+        ``bids:raw:sub-01/dwi/sub-01_dwi.nii.gz``; the bare file name where no root holds it.
+
+    """
+    path = Path(path).resolve()
+    roots = sorted(((Path(root).resolve(), name) for name, root in datasets.items()), key=lambda r: -len(r[0].parts))
+    for root, name in roots:
+        if path.is_relative_to(root):
+            return f"bids:{name}:{path.relative_to(root).as_posix()}"
+    return path.name
+
+
+def linked_datasets(out_dir):
+    """Roots of the inputs of a derivative dataset by the names of its ``DatasetLinks``; web addresses are left out."""
+    out_dir = Path(out_dir).resolve()
+    path = out_dir / "dataset_description.json"
+    links = json.loads(path.read_text(encoding="utf-8"))["DatasetLinks"] if path.is_file() else {}
+    return {name: out_dir / unquote(link) for name, link in links.items() if "://" not in link}
+
+
+def _relative(path, out_dir):
+    """Path relative to the dataset, so that both may move together; web addresses stay."""
+    if "://" in str(path):
+        return str(path)
+    return quote(Path(os.path.relpath(Path(path).resolve(), Path(out_dir).resolve())).as_posix())

@@ -1,0 +1,73 @@
+"""The one error of the input room: what is wrong, where, with which value, and what to do."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used as it is.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in words.
+    file : path, optional
+        The file it was found in.
+    value : object, optional
+        The offending value as found.
+    remedy : str, optional
+        What the user can do.
+
+    """
+
+    def __init__(self, problem, *, file=None, value=None, remedy=None):
+        self.problem, self.file, self.value, self.remedy = problem, file, value, remedy
+        where = "" if file is None else f"{file}: "
+        found = "" if value is None else f" (found {value})"
+        cure = "" if remedy is None else f". Remedy: {remedy}"
+        super().__init__(f"{where}{problem}{found}{cure}")
+
+    def __reduce__(self):
+        """Pickle with the parts, so that the error survives the way back from a worker process."""
+        return _rebuild, (self.problem, self.file, self.value, self.remedy)
+
+
+def _rebuild(problem, file, value, remedy):
+    return InputError(problem, file=file, value=value, remedy=remedy)
+
+
+def read_text(path, what):
+    """Text of a small file.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What the file is to the user, for the message.
+
+    Raises
+    ------
+    InputError
+        Missing, no permission, a loop of symbolic links, or not UTF-8.
+
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is not UTF-8 text", file=path, remedy="save it as plain UTF-8 text") from error
+
+
+def unreadable(path, error):
+    """InputError for an operating system's refusal to open ``path``."""
+    if isinstance(error, PermissionError):
+        return InputError("no permission to read this", file=path, remedy=f"chmod u+r {path}, or ask its owner")
+    if path.is_symlink() and isinstance(error, FileNotFoundError):
+        return InputError(
+            "the symbolic link points to a file that is not here",
+            file=path,
+            remedy="fetch the content (datalad get, git annex get) or mount the folder it points to",
+        )
+    if isinstance(error, FileNotFoundError):
+        return InputError("the file is not here", file=path, remedy="restore it, or correct the name")
+    if "symbolic link" in str(error).lower():
+        return InputError("symbolic links form a loop", file=path, remedy="remove the link that points back")
+    return InputError(f"cannot be read: {error.strerror or error}", file=path, remedy="check the disk and the file")

@@ -1,0 +1,163 @@
+"""What earlier runs left: finished participants, run files, the work directory and its owner."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.derivatives import is_group_file
+
+LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
+MARKER = "CACHEDIR.TAG"
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
+
+
+class WorkDirError(RuntimeError):
+    """The work directory cannot be used; the message says why and what to do."""
+
+
+def claim_work_dir(work_dir, names, clean=False):
+    """Make a work directory and hold the parts of it that are named until the process ends.
+
+    Parameters
+    ----------
+    work_dir : Path
+    names : sequence of str
+        ``sub-<label>`` for participants, ``group`` for the group level.
+    clean : bool
+        Empty it first.
+
+    Raises
+    ------
+    WorkDirError
+        Another running process works on one of them there, or ``clean`` was
+        asked for a folder that is no work directory of ours or that another process uses.
+
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        locks = work_dir / ".locks"
+        locks.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkDirError(
+            f"cannot write to the work directory {work_dir}: {error.strerror}. Remedy: --work-dir"
+        ) from error
+    for name in names:
+        hold(locks / f"{name}.lock", f"{name} in {work_dir}", "give another --work-dir")
+    contents = [entry for entry in work_dir.iterdir() if entry.name != ".locks"]
+    if clean and contents:
+        _refuse_others(locks)
+        if not (work_dir / MARKER).is_file():
+            raise WorkDirError(
+                f"{work_dir} was not made by mrspec_prep and is not emptied. Remedy: give another --work-dir"
+            )
+        for entry in contents:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        contents = []
+    if not contents:  # a folder that held something else before is used but never marked, so never emptied
+        write_atomically(work_dir / MARKER, SIGNATURE)
+    return work_dir
+
+
+def hold(path, what, otherwise):
+    """Hold a lock until the process ends; WorkDirError where another process holds it."""
+    lock = FileLock(path)
+    if Path(lock.lock_file) in {Path(held.lock_file) for held in LOCKS}:
+        return
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise WorkDirError(f"another mrspec_prep is working on {what}. Remedy: wait for it, or {otherwise}") from None
+    LOCKS.append(lock)
+
+
+def _refuse_others(locks):
+    """Raise WorkDirError where another process works on anything there."""
+    mine = {Path(lock.lock_file) for lock in LOCKS}
+    for path in sorted(locks.glob("*.lock")):
+        if path in mine:
+            continue
+        try:
+            with FileLock(path, timeout=0):
+                pass
+        except Timeout:
+            raise WorkDirError(
+                f"another mrspec_prep is working on {path.stem} in {locks.parent}, which cannot be emptied now. "
+                "Remedy: wait for it, or give another --work-dir"
+            ) from None
+
+
+def _finished_file(out_dir, subject):
+    return Path(out_dir) / f"sub-{subject}" / "log" / "finished.json"
+
+
+def finished_key(out_dir, subject):
+    """Key of the plan that a participant was finished with, or None."""
+    path = _finished_file(out_dir, subject)
+    if not path.is_file() or not (Path(out_dir) / f"sub-{subject}.html").is_file():
+        return None
+    content = json.loads(path.read_text())
+    complete = all((Path(out_dir) / name).is_file() for name in content["files"])
+    return content["key"] if complete else None
+
+
+def remove_stale(out_dir, subject, written):
+    """Remove derivatives of an earlier run that this one, with other settings, did not write again.
+
+    Only files that an earlier run recorded as its own are touched.
+
+    Returns
+    -------
+    list of str
+        Names of the files removed, relative to ``out_dir``.
+
+    """
+    record = _finished_file(out_dir, subject)
+    if not record.is_file():
+        return []
+    current = {str(Path(path).relative_to(out_dir)) for path in written}
+    earlier = json.loads(record.read_text())["files"]
+    stale = [name for name in earlier if name not in current and Path(name).parent.name in ("dwi", "anat")]
+    for name in stale:
+        (Path(out_dir) / name).unlink(missing_ok=True)
+    return stale
+
+
+def forget_finished(out_dir, subject):
+    """From now on the participant is unfinished; which files an earlier run wrote stays known.
+
+    To be called before anything of a participant is written again: a run that is killed on the
+    way must not leave the results of two settings under the record of one.
+    """
+    path = _finished_file(out_dir, subject)
+    if path.is_file():
+        content = json.loads(path.read_text()) | {"key": None}
+        write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def mark_finished(out_dir, subject, key):
+    """Record that a participant is finished with this plan, and which files that gave."""
+    folder = Path(out_dir) / f"sub-{subject}"
+    files = sorted(
+        str(p.relative_to(out_dir))
+        for p in folder.rglob("*")
+        if p.is_file() and "log" not in p.relative_to(folder).parts and not is_group_file(p)
+    )
+    write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
+
+
+def save_run_file(folder, plan, settings):
+    """Write ``mrspec_prep.toml``: what was asked for, and per series the workflow as resolved."""
+    lines = ["# give this file to --config-file to run the same again", settings.to_toml()]
+    for number, series in enumerate(plan.series):
+        prefix = f"series.{number}"
+        lines += ["", f"[{prefix}]", f"workflow = {json.dumps(series.workflow)}", f"why = {json.dumps(series.why)}"]
+        lines += [f"images = {json.dumps([str(path) for path in series.series.images])}", "", f"[{prefix}.options]"]
+        for line in series.options.to_toml().splitlines():
+            lines.append(f"[{prefix}.options.{line[1:]}" if line.startswith("[") else line)
+    text = "\n".join(lines) + "\n"
+    tomllib.loads(text)
+    write_atomically(Path(folder) / "mrspec_prep.toml", text)

@@ -1,0 +1,68 @@
+"""What the user reads on the terminal and in the log."""
+
+import logging
+import sys
+
+LOGGER = logging.getLogger("mrspec_prep")
+
+
+class _LogFile(logging.FileHandler):
+    """Log file that a full disk cuts short without a traceback for every line on the terminal."""
+
+    def handleError(self, record):  # noqa: N802 - name of the base class
+        """Let the line go; the terminal has it."""
+
+
+def start_logging(out_dir, run_id, verbose=0):
+    """Log to the terminal and to ``OUT_DIR/logs``.
+
+    Returns
+    -------
+    Path
+        The log file.
+
+    """
+    folder = out_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / f"{run_id}.log"
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.DEBUG if verbose else logging.INFO)
+    terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    written = _LogFile(log_file, encoding="utf-8")
+    written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOGGER.addHandler(terminal)
+    LOGGER.addHandler(written)
+    return log_file
+
+
+def summarise(plans, refused, failures, out_dir):
+    """Say what was done and what was not; the last line agrees with the exit code.
+
+    Returns
+    -------
+    list of str
+        Labels of the participants that failed or were refused.
+
+    """
+    for failure in failures:
+        cause = failure.cause.removeprefix("InputError: ") if failure.is_input_error else failure.cause
+        LOGGER.error("sub-%s failed in step %s: %s", failure.subject, failure.step, cause)
+        LOGGER.error("  details: %s", failure.crash_file)
+    for subject, error in refused.items():
+        LOGGER.error("sub-%s was not processed: %s", subject, error)
+    for subject in sorted({*(plan.subject for plan in plans), *refused}):
+        report = out_dir / f"sub-{subject}.html"
+        if report.is_file():
+            LOGGER.info("Report: %s", report)
+    failed = sorted({failure.subject for failure in failures} | set(refused))
+    if failed:
+        n_done = len({plan.subject for plan in plans} - set(failed))
+        LOGGER.error("FAILED: %s (%d participant(s) done)", ", ".join(f"sub-{s}" for s in failed), n_done)
+    else:
+        LOGGER.info("Finished without errors: %d participant(s)", len(plans))
+    return failed

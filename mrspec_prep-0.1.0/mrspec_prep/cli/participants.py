@@ -1,0 +1,295 @@
+"""The participant level: plans of all participants, their graph, and what became of each."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.derivatives import start_dataset, table_text
+from mrspec_prep.bids.errors import InputError, unreadable
+from mrspec_prep.bids.layout import open_layout, select_participants
+from mrspec_prep.cli.history import (
+    claim_work_dir,
+    finished_key,
+    forget_finished,
+    mark_finished,
+    remove_stale,
+    save_run_file,
+)
+from mrspec_prep.cli.messages import summarise
+from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from mrspec_prep.cli.places import check_work_dir
+from mrspec_prep.cli.plugin_file import plugin_of
+from mrspec_prep.cli.preview import describe_plan, write_preview
+from mrspec_prep.reports.crashes import collect_crashes
+from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
+from mrspec_prep.workflow_files import find_workflow
+from mrspec_prep.workflows.execution import (
+    Failure,
+    configure_nipype,
+    derivatives_of,
+    failures_of,
+    run_graph,
+)
+from mrspec_prep.workflows.feasibility import check_feasible
+from mrspec_prep.workflows.measured_memory import measured_before, resources_used, table_in_words
+from mrspec_prep.workflows.participant import (
+    init_participants_wf,
+    participant_log,
+    participant_workflow_name,
+    series_settings,
+)
+from mrspec_prep.workflows.planning import plan_participant
+
+LOGGER = logging.getLogger("mrspec_prep")
+
+
+def run_participants(args, settings, run_id, resources):
+    """Run the participant level of a command line.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    settings : RunSettings
+    run_id : str
+    resources : Resources
+
+    Returns
+    -------
+    code : int
+        0, 1 or 2 as of the command.
+    failed : list of str
+        Labels of the participants that failed or were refused.
+
+    Raises
+    ------
+    InputError
+        Nothing can be planned at all.
+
+    """
+    bids_dir, out_dir = Path(settings.bids_dir), Path(settings.out_dir)
+    subjects = select_participants(bids_dir, settings.participant_label, not args.skip_bids_validation)
+    if args.reports_only or args.boilerplate_only:
+        return rebuild(out_dir, subjects, bool(settings.participant_label), args.boilerplate_only)
+    settings = replace(settings, participant_label=subjects)
+    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation)
+    for subject, error in refused.items():
+        LOGGER.error("sub-%s: %s", subject, error)
+    if not plans:
+        LOGGER.error("No participant can be processed: nothing was computed.")
+        return EXIT_USAGE, sorted(refused)
+    if args.dry_run:
+        for plan in plans:
+            print(describe_plan(plan, resources))
+            LOGGER.info(
+                "Preview, and one table of volumes per series beside it: %s", write_preview(plan, out_dir, resources)
+            )
+        if refused:
+            LOGGER.error("FAILED: %s cannot be processed", ", ".join(f"sub-{subject}" for subject in refused))
+        return (EXIT_FAILED if refused else EXIT_OK), sorted(refused)
+    return compute(args, settings, run_id, plans, refused, resources)
+
+
+def plan_all(settings, database_dir=None, validate=True):
+    """Plans of the participants, and the errors of those that cannot be processed.
+
+    Returns
+    -------
+    plans : list of ParticipantPlan
+    refused : dict of str to Exception
+
+    """
+    workflow = find_workflow(settings.workflow) if settings.workflow else None
+    layout = open_layout(settings.bids_dir, settings.participant_label, database_dir, validate)
+    plans, refused = [], {}
+    for subject in settings.participant_label:
+        try:
+            plan = plan_participant(
+                layout,
+                subject,
+                workflow=workflow,
+                overrides=settings.overrides,
+                sessions=settings.session_label or None,
+                filters=settings.filters or None,
+                derivatives={name: Path(path) for name, path in settings.derivatives.items()},
+                seed=settings.random_seed,
+                device=settings.device,
+            )
+            check_feasible(plan)
+            plans.append(plan)
+        except InputError as error:
+            refused[subject] = error
+        except OSError as error:
+            refused[subject] = unreadable(Path(error.filename or settings.bids_dir), error)
+    return plans, refused
+
+
+def compute(args, settings, run_id, plans, refused, resources):
+    """Run the planned participants; the exit code, the last line and the reports agree.
+
+    Returns as ``run_participants``.
+    """
+    out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
+    resources = resources.shared_by(sum(len(plan.series) for plan in plans))
+    plugin, plugin_args = plugin_of(args.use_plugin, resources)
+    work_dir = args.work_dir.expanduser().absolute()
+    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
+    if warning:
+        LOGGER.warning(warning)
+    claim_work_dir(work_dir, [f"sub-{p.subject}" for p in plans], args.clean_workdir)
+    start_dataset(out_dir, bids_dir, settings.derivatives)
+    for plan in plans:
+        save_run_file(
+            participant_log(out_dir, plan.subject, run_id), plan, replace(settings, participant_label=[plan.subject])
+        )
+    done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
+    todo = [plan for plan in plans if plan not in done]
+    for subject in [*(plan.subject for plan in todo), *refused]:
+        forget_finished(out_dir, subject)
+    for plan in done:
+        LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
+    ended, progress = None, Progress()
+    if todo:
+        configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
+        workflow = init_participants_wf(
+            todo,
+            out_dir=out_dir,
+            bids_dir=bids_dir,
+            work_dir=work_dir,
+            run_id=run_id,
+            resources=resources,
+            measured=measured_before(out_dir / "logs"),
+        )
+        if args.write_graph:
+            workflow.write_graph(str(out_dir / "logs" / "graph.dot"), graph2use="colored", format="svg")
+        LOGGER.info(
+            "%d participant(s), %d process(es), %d thread(s) a step",
+            len(todo),
+            resources.nprocs,
+            resources.omp_nthreads,
+        )
+        ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
+        if args.resource_monitor:
+            used = resources_used(workflow, series_settings(todo))
+            table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(used))
+            LOGGER.info("Peak memory, which the next run with these settings sets aside (%s):", table)
+            for line in table_in_words(used):
+                LOGGER.info("  %s", line)
+    failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
+    if ended is not None:
+        reached = {failure.subject for failure in failures} | progress.subjects_done
+        failures += [_stopped(plan.subject, args, ended, out_dir) for plan in todo if plan.subject not in reached]
+    failed = {failure.subject for failure in failures}
+    failures += _report_refused(out_dir, run_id, refused)
+    if ended is not None and not failed:
+        failures.append(Failure("all", "run", f"{type(ended).__name__}: {ended}", out_dir / "logs", False))
+        failed |= {plan.subject for plan in todo}
+    for plan in todo:
+        if plan.subject in failed:
+            failures += _report_of_failure(out_dir, plan.subject)
+        else:
+            _finish(plan, workflow, out_dir)
+    unfinished = summarise(plans, refused, failures, out_dir)
+    return (EXIT_FAILED if unfinished else EXIT_OK), unfinished
+
+
+def _finish(plan, workflow, out_dir):
+    """Remove what earlier settings left of a participant, and mark it as finished."""
+    written = derivatives_of(workflow, participant_workflow_name(plan.subject))
+    stale = remove_stale(out_dir, plan.subject, written)
+    if stale:
+        LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
+        build_subject_report(out_dir, plan.subject)
+    mark_finished(out_dir, plan.subject, plan.key)
+
+
+def _report_refused(out_dir, run_id, refused):
+    """Say on the page of a refused participant, too, why it was refused; an older page would tell otherwise."""
+    troubles = []
+    for subject, error in refused.items():
+        note = f"Node: mrspec_prep.sub_{subject}.input\n\nmrspec_prep.bids.errors.InputError: {error}\n"
+        write_atomically(participant_log(out_dir, subject, run_id) / "crash-input.txt", note)
+        troubles += _report_of_failure(out_dir, subject)
+    return troubles
+
+
+def _report_of_failure(out_dir, subject):
+    """Report with what there is of a failed participant; a further failure if not even that can be built."""
+    try:
+        build_subject_report(out_dir, subject)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the summary must still be written
+        LOGGER.debug("the report of sub-%s could not be built", subject, exc_info=True)
+        return [Failure(subject, "report", f"{type(error).__name__}: {error}", out_dir / "logs", False)]
+    return []
+
+
+def rebuild(out_dir, subjects, named, boilerplate_only=False):
+    """Write reports, or the methods text alone, again from what is finished.
+
+    Parameters
+    ----------
+    out_dir : Path
+    subjects : list of str
+    named : bool
+        Whether the user named them; otherwise those without results are passed over.
+    boilerplate_only : bool
+
+    Returns
+    -------
+    code : int
+    failed : list of str
+        Participants whose last run had failed.
+
+    Raises
+    ------
+    InputError
+        Nothing is finished, or not for a participant that was named.
+
+    """
+    folders = {subject: out_dir / f"sub-{subject}" for subject in subjects}
+    empty = [s for s in subjects if not any(folders[s].glob("**/dwi/*")) and not any(folders[s].glob("**/anat/*"))]
+    if empty and (named or len(empty) == len(subjects)):
+        raise InputError(
+            f"nothing is finished for {', '.join(f'sub-{subject}' for subject in empty)}",
+            file=out_dir,
+            remedy="run without --reports-only and --boilerplate-only first",
+        )
+    failed = []
+    for subject in [s for s in subjects if s not in empty]:
+        if boilerplate_only:
+            LOGGER.info("Methods text: %s", build_boilerplate(out_dir, subject))
+            continue
+        LOGGER.info("Report: %s", build_subject_report(out_dir, subject))
+        failed += [subject] * bool(collect_crashes(out_dir, subject))
+    if failed:
+        LOGGER.error("FAILED: %s, in the run that the report is about", ", ".join(f"sub-{s}" for s in failed))
+        return EXIT_FAILED, failed
+    LOGGER.info("Finished without errors: %d participant(s)", len(subjects) - len(empty))
+    return EXIT_OK, []
+
+
+def _stopped(subject, args, ended, out_dir):
+    """Failure of a participant that the run never came to, or not to its end."""
+    why = f"{type(ended).__name__}: {' '.join(str(ended).split())[:200]}"
+    if args.stop_on_first_crash:
+        why = "not run to its end: --stop-on-first-crash ended the run at the first failure"
+    return Failure(subject, "run", why, out_dir / "logs", False)
+
+
+class Progress:
+    """Says which step started or ended, and remembers the participants whose report was written."""
+
+    def __init__(self):
+        self.subjects_done, self.started = set(), set()
+
+    def __call__(self, node, status):
+        """Take a status of Nipype: start, end or exception; a step left out ends without having started."""
+        if status == "start":
+            self.started.add(node.fullname)
+        elif status == "end" and node.fullname not in self.started and not node.run_without_submitting:
+            return
+        words = {"start": "started", "end": "done", "exception": "FAILED"}
+        place = node.fullname.partition(".")[2]
+        if status == "end" and node.name == "report":
+            self.subjects_done.add(place.partition("_wf")[0].removeprefix("sub_"))
+        LOGGER.info("%s: %s", place.replace("_wf", ""), words.get(status, status))

@@ -1,0 +1,127 @@
+"""What a run was asked to do: from the command line, from a run file, or both."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mrspec_prep import __version__
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.layout import NIFTI, read_json
+from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
+
+#: coarse settings of ``--sloppy``; what the user sets by name wins
+SLOPPY = ("inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50")
+SLOPPY += ("group.n_clusters=[2, 4]", "group.n_starts=4", "group.max_steps=50")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides a result, and where it goes; nothing about the machine."""
+
+    bids_dir: str
+    out_dir: str
+    participant_label: list[str] = field(default_factory=list)
+    session_label: list[str] = field(default_factory=list)
+    filters: dict = field(default_factory=dict)
+    derivatives: dict[str, str] = field(default_factory=dict)
+    workflow: str = ""
+    overrides: list[str] = field(default_factory=list)
+    random_seed: int = 0
+    device: str = "auto"
+
+    def to_toml(self):
+        """Table ``[run]`` of a run file."""
+        values = {"version": __version__, **asdict(self)}
+        filters = values.pop("filters")
+        lines = ["[run]"] + [f"{key} = {_toml(value)}" for key, value in values.items()]
+        return "\n".join([*lines, f"filters = {json.dumps(json.dumps(filters))}"]) + "\n"
+
+
+def run_settings(args):
+    """Settings of a command line; what it leaves out comes from ``--config-file``.
+
+    Raises
+    ------
+    InputError
+        The run file or the filter file does not hold.
+
+    """
+    overrides = list(SLOPPY) if args.sloppy else []
+    overrides += args.overrides
+    if args.mask:
+        overrides.append(f"mask.source={json.dumps(_anywhere(args.mask))}")
+    if args.noise:
+        overrides.append(f"noise.method={json.dumps(_anywhere(args.noise))}")
+    given = {
+        "bids_dir": str(args.bids_dir.expanduser().absolute()),
+        "out_dir": str(args.out_dir.expanduser().absolute()),
+        "participant_label": list(args.participant_label),
+        "session_label": [label.removeprefix("ses-") for label in args.session_label],
+        "filters": read_json(args.bids_filter_file) if args.bids_filter_file else {},
+        "derivatives": _named_once(args.derivatives),
+        "workflow": _known_anywhere(args.workflow) if args.workflow else "",
+        "overrides": overrides,
+        "random_seed": args.random_seed,
+        "device": args.device,
+    }
+    if args.config_file is None:
+        return RunSettings(**given | {"random_seed": args.random_seed or 0})
+    earlier = read_run_file(args.config_file)
+    merged = {
+        key: value if value not in ("", [], {}, None) else earlier.get(key, value) for key, value in given.items()
+    }
+    merged["overrides"] = [*earlier.get("overrides", []), *overrides]
+    if args.device == "auto":
+        merged["device"] = earlier.get("device", "auto")
+    return RunSettings(**merged | {"random_seed": merged["random_seed"] or 0})
+
+
+def _named_once(derivatives):
+    """Folders by name; InputError where one name is given to two."""
+    found = {}
+    for name, path in derivatives:
+        if found.setdefault(name, str(path)) != str(path):
+            raise InputError(
+                f"--derivatives has two folders of the name {name}",
+                value=f"{found[name]} and {path}",
+                remedy="give every folder a name of its own: NAME=PATH",
+            )
+    return found
+
+
+def _known_anywhere(name_or_path):
+    """Name of a workflow file that comes with the package, absolute path of another."""
+    path = find_workflow(name_or_path)
+    return path.stem if path.parent == WORKFLOW_FOLDER else str(path.absolute())
+
+
+def _anywhere(text):
+    """Absolute path of a NIfTI pattern, so that a run file means the same in every folder; other words as they are."""
+    return str(Path(text).expanduser().absolute()) if text.endswith(NIFTI) else text
+
+
+def read_run_file(path):
+    """Table ``[run]`` of a ``mrspec_prep.toml``.
+
+    Raises
+    ------
+    InputError
+        Not such a file.
+
+    """
+    try:
+        run = tomllib.loads(Path(path).read_text(encoding="utf-8"))["run"]
+        run["filters"] = json.loads(run.get("filters", "{}"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(
+            "no run file of mrspec_prep", file=path, value=error, remedy="give sub-*/log/*/mrspec_prep.toml of a run"
+        ) from error
+    known = set(RunSettings.__dataclass_fields__)
+    return {key: value for key, value in run.items() if key in known}
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)

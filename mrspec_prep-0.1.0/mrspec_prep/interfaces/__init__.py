@@ -1,0 +1,1 @@
+"""Nodes: load, call one function, save."""

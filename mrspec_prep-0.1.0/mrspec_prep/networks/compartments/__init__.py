@@ -1,0 +1,1 @@
+"""How many compartments a signal holds: simulation, what is possible at all, networks."""

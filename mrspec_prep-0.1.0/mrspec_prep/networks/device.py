@@ -1,0 +1,41 @@
+"""Where networks compute: processor or graphics card, and on how many threads."""
+
+from contextlib import contextmanager
+
+
+def device_of(device):
+    """``cpu`` or ``cuda`` that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or CUDA was asked for and PyTorch finds none.
+
+    """
+    if device == "cpu":
+        return device
+    if device not in ("auto", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ValueError(f"device = cuda, and PyTorch {torch.__version__} finds no CUDA graphics card on this machine")
+    return "cpu"
+
+
+@contextmanager
+def one_thread():
+    """Context in which PyTorch computes on one thread: its sums depend on their number, and small networks gain none.
+
+    Results are then the same bytes whatever the machine; voxel loops of this package keep their threads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

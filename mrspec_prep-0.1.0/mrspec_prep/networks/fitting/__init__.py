@@ -1,0 +1,1 @@
+"""Every voxel on its own: most likely parameters and their standard errors."""

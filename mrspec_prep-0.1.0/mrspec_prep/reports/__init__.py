@@ -1,0 +1,1 @@
+"""Reports: finished derivatives in, one self-contained page per participant out."""

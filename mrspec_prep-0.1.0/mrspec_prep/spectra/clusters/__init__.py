@@ -1,0 +1,1 @@
+"""InSpect: voxels that share a spectrum, by expectation-maximisation."""

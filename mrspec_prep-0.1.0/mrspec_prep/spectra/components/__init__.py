@@ -1,0 +1,1 @@
+"""Continuous InSpect: voxels that mix a few spectra."""

@@ -1,0 +1,1 @@
+"""What a kernel and its signals are compressed to, exactly."""

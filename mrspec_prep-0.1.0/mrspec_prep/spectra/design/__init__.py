@@ -1,0 +1,1 @@
+"""What a protocol can tell, before anything is fitted."""

@@ -1,0 +1,1 @@
+"""Noise: its level, its law, the sign that a magnitude lost."""

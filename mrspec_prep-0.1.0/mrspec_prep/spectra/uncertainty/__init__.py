@@ -1,0 +1,1 @@
+"""How well the spectra of single voxels are known."""

@@ -1,0 +1,1 @@
+"""Regularised non-negative spectra, voxel by voxel, with a certificate each."""

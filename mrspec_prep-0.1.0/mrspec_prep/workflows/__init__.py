@@ -1,0 +1,1 @@
+"""Graphs: what runs after what, and how a run ends."""
