@@ -1,1 +1,0 @@
-"""BIDS in and out: the only room that touches NIfTI, sidecars, tables and HDF5."""

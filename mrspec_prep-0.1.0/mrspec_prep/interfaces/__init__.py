@@ -1,1 +1,0 @@
-"""Nodes: load, call one function, save."""

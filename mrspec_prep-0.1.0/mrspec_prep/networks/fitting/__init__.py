@@ -1,1 +1,0 @@
-"""Every voxel on its own: most likely parameters and their standard errors."""

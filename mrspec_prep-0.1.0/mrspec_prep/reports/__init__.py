@@ -1,1 +1,0 @@
-"""Reports: finished derivatives in, one self-contained page per participant out."""

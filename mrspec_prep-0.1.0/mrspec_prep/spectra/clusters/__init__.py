@@ -1,1 +1,0 @@
-"""InSpect: voxels that share a spectrum, by expectation-maximisation."""

@@ -1,1 +1,0 @@
-"""Continuous InSpect: voxels that mix a few spectra."""

@@ -1,1 +1,0 @@
-"""What a kernel and its signals are compressed to, exactly."""

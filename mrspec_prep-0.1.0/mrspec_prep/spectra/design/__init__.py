@@ -1,1 +1,0 @@
-"""What a protocol can tell, before anything is fitted."""

@@ -1,1 +1,0 @@
-"""Noise: its level, its law, the sign that a magnitude lost."""

@@ -1,1 +1,0 @@
-"""What is read off a spectrum: regions and peaks."""

@@ -1,1 +1,0 @@
-"""How well the spectra of single voxels are known."""

@@ -1,1 +1,0 @@
-"""Regularised non-negative spectra, voxel by voxel, with a certificate each."""

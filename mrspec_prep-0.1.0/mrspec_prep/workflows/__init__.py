@@ -1,1 +1,0 @@
-"""Graphs: what runs after what, and how a run ends."""
