@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "bids_examples"
+NEEDED = ("mrspec_prep", "workflows", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGES.md",
+          "CITATION.cff", "constraints.txt")  # to build with
 UNWANTED = ("tests/", "benchmarks/", "bids_examples/", "docs/", "release/")  # never in what is published
 
 
@@ -93,9 +95,17 @@ def _only(pattern, path):
 
 
 def build(dist):
-    """Build wheel and sdist into an emptied folder; both paths."""
+    """Build wheel and sdist into an emptied folder, from a copy without what earlier builds left; both paths."""
     shutil.rmtree(dist, ignore_errors=True)
-    _run([sys.executable, "-m", "build", "--outdir", dist, ROOT])
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "mrspec_prep"
+        copy.mkdir()
+        for name in NEEDED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, copy / name)
+        _run([sys.executable, "-m", "build", "--outdir", dist, copy])
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     for path in (wheel, sdist):
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
