@@ -89,7 +89,7 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
 
     """
     out_dir = Path(out_dir)
-    sources = {"raw": bids_dir, **(derivatives or {})}
+    sources = {bids_dir_name(derivatives or {}): bids_dir, **(derivatives or {})}
     links = _earlier_links(out_dir) | {name: _relative(path, out_dir) for name, path in sources.items()}
     description = {
         "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
@@ -108,6 +108,11 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
         name_labels(out_dir, level)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def bids_dir_name(derivatives):
+    """Name of BIDS_DIR in ``DatasetLinks``: ``raw``, unless the user calls another dataset so."""
+    return "raw" if "raw" not in derivatives else "bids"
 
 
 def _earlier_links(out_dir):

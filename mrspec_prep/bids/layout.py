@@ -1,5 +1,6 @@
 """Which files a BIDS dataset holds: participants, sessions, images, and the entities of their names."""
 
+import difflib
 import json
 import os
 import re
@@ -100,10 +101,13 @@ def select_labels(wanted, valid, what, where):
     """Labels asked for without duplicates; InputError that lists the valid ones where one is not among them."""
     missing = [label for label in dict.fromkeys(wanted) if label not in valid]
     if missing:
+        same = [label for label in valid if label.isdigit() and missing[0].isdigit() and int(label) == int(missing[0])]
+        close = [*same, *difflib.get_close_matches(missing[0], valid, n=1)]
+        hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
             f"no {what} {', '.join(missing)} in the dataset",
             file=where,
-            remedy=f"choose from: {', '.join(valid)}" if valid else f"leave the {what} out: the data have none",
+            remedy=f"{hint}choose from: {', '.join(valid)}" if valid else f"leave the {what} out: the data have none",
         )
     return list(dict.fromkeys(wanted))
 

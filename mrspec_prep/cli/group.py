@@ -25,7 +25,7 @@ from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.reports.group import build_group_report
 from mrspec_prep.reports.group_collect import collect_group
 from mrspec_prep.workflow_files import find_workflow
-from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, failures_of, run_graph
+from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, draw_graph, failures_of, run_graph
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, init_group_wf
 from mrspec_prep.workflows.group_planning import plan_group
 from mrspec_prep.workflows.measured_memory import resources_used
@@ -123,7 +123,7 @@ def compute_group(args, settings, run_id, plan, resources):
         plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, dask=args.dask
     )
     if args.write_graph:
-        workflow.write_graph(str(out_dir / "logs" / "graph_group.dot"), graph2use="colored", format="svg")
+        LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph_group.dot"))
     progress = GroupProgress(len(plan.cohort.members))
     ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
     if args.resource_monitor:

@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from mrspec_prep.cli.progress import TerminalHandler
+
 LOGGER = logging.getLogger("mrspec_prep")
 
 
@@ -30,7 +32,7 @@ def start_logging(out_dir, run_id, verbose=0):
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = TerminalHandler() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.DEBUG if verbose else logging.INFO)
     terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     written = _LogFile(log_file, encoding="utf-8")

@@ -1,5 +1,6 @@
 """The participant level: plans of all participants, their graph, and what became of each."""
 
+import contextlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.cli.preview import describe_plan, write_preview
+from mrspec_prep.cli.progress import Progress, steps_of
 from mrspec_prep.reports.crashes import collect_crashes
 from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 from mrspec_prep.workflow_files import find_workflow
@@ -28,6 +30,7 @@ from mrspec_prep.workflows.execution import (
     Failure,
     configure_nipype,
     derivatives_of,
+    draw_graph,
     failures_of,
     run_graph,
 )
@@ -148,7 +151,7 @@ def compute(args, settings, run_id, plans, refused, resources):
         forget_finished(out_dir, subject)
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
-    ended, progress = None, Progress()
+    ended, progress = None, Progress({})
     if todo:
         configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
         workflow = init_participants_wf(
@@ -161,14 +164,16 @@ def compute(args, settings, run_id, plans, refused, resources):
             measured=measured_before(out_dir / "logs"),
         )
         if args.write_graph:
-            workflow.write_graph(str(out_dir / "logs" / "graph.dot"), graph2use="colored", format="svg")
+            LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph.dot"))
         LOGGER.info(
             "%d participant(s), %d process(es), %d thread(s) a step",
             len(todo),
             resources.nprocs,
             resources.omp_nthreads,
         )
-        ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
+        progress = Progress(steps_of(workflow, [plan.subject for plan in todo]))
+        with contextlib.closing(progress):
+            ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
         if args.resource_monitor:
             used = resources_used(workflow, series_settings(todo))
             table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(used))
@@ -274,22 +279,3 @@ def _stopped(subject, args, ended, out_dir):
     if args.stop_on_first_crash:
         why = "not run to its end: --stop-on-first-crash ended the run at the first failure"
     return Failure(subject, "run", why, out_dir / "logs", False)
-
-
-class Progress:
-    """Says which step started or ended, and remembers the participants whose report was written."""
-
-    def __init__(self):
-        self.subjects_done, self.started = set(), set()
-
-    def __call__(self, node, status):
-        """Take a status of Nipype: start, end or exception; a step left out ends without having started."""
-        if status == "start":
-            self.started.add(node.fullname)
-        elif status == "end" and node.fullname not in self.started and not node.run_without_submitting:
-            return
-        words = {"start": "started", "end": "done", "exception": "FAILED"}
-        place = node.fullname.partition(".")[2]
-        if status == "end" and node.name == "report":
-            self.subjects_done.add(place.partition("_wf")[0].removeprefix("sub_"))
-        LOGGER.info("%s: %s", place.replace("_wf", ""), words.get(status, status))

@@ -58,8 +58,7 @@ class SaveDerivatives(SimpleInterface):
         self.series = self._read(self.inputs.series)
         self.roi = np.load(self.inputs.roi)
         self.written = []
-        here = {"raw": self.inputs.bids_dir, "": self.inputs.out_dir}
-        self.roots = linked_datasets(self.inputs.out_dir) | here
+        self.roots = {"raw": self.inputs.bids_dir} | linked_datasets(self.inputs.out_dir) | {"": self.inputs.out_dir}
 
     def _path(self, suffix, extension=".nii.gz", **entities):
         return output_path(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,22 @@ def configure_nipype(crash_dir, verbose, stop_on_first_crash=False, monitor=Fals
     })  # fmt: skip
     monitor_resources(monitor)
     quiet_nipype(level)
+
+
+def draw_graph(workflow, path):
+    """Write the graph for Graphviz (``.dot``), and as a picture where Graphviz is installed.
+
+    Returns
+    -------
+    Path
+        The picture, or the ``.dot`` file where there is none.
+
+    """
+    if shutil.which("dot"):
+        return Path(workflow.write_graph(str(path), graph2use="colored", format="svg"))
+    workflow.write_hierarchical_dotfile(dotfilename=str(path), colored=True)
+    LOGGER.warning("Graphviz is not installed: the graph is written as text for its program dot")
+    return Path(path)
 
 
 def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):

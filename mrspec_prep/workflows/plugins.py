@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
@@ -17,6 +18,7 @@ SAMPLE_SECONDS = 0.5  # between two looks at the memory of a step
 WAIT_SECONDS = 0.5  # for a step to end before Nipype's loop is gone through again
 RUN_SECONDS = 1.0  # between two looks of a worker whether the run is still there
 LOGGER = logging.getLogger("mrspec_prep")
+ERASE_LINE = "\r\x1b[K"
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 ENDING = (signal.SIGINT, signal.SIGTERM)
 NO_SPACE = "No space left on device"
@@ -81,7 +83,8 @@ def _speak(log_files):
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    over_the_bar = ERASE_LINE if sys.stderr.isatty() else ""  # the run draws it again
+    terminal.setFormatter(logging.Formatter(f"{over_the_bar}%(asctime)s %(message)s", "%H:%M:%S"))
     LOGGER.addHandler(terminal)
     for path in log_files:
         handler = logging.FileHandler(path, encoding="utf-8", delay=True)
