@@ -13,7 +13,7 @@ def text():
         if rows:
             title = group.title.capitalize()
             parts.append(f"## {title}\n\n{table(['option', 'meaning'], rows)}\n")
-    return "\n".join([f"{parser.description}\n", *parts, f"{parser.epilog}\n"])
+    return "\n".join([f"{parser.description}\n", *parts, f"```text\n{parser.epilog.strip()}\n```\n"])
 
 
 def _names(action):
