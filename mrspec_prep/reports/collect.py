@@ -48,6 +48,7 @@ class SeriesResults:
     n_compartments_probs: MapFile | None = None  #: four volumes
     selection: dict = field(default_factory=dict)  #: table
     selection_facts: dict = field(default_factory=dict)  #: its sidecar
+    paths: dict = field(default_factory=dict)  #: roi, nnls -> Path, for what is read only when it is needed
     unreadable: list = field(default_factory=list)  #: (file name, what is wrong)
 
     @property
@@ -175,12 +176,15 @@ def _take(series, path, entities):
         take_history(series.methods, read_table(path)[0], entities)
     elif extension == ".h5" and suffix == "spectra" and desc == "nnls":
         series.mean_spectrum = read_mean_spectrum(path)
+        series.paths["nnls"] = path
     elif extension == ".h5" and suffix == "spectra" and desc == "inspect":
         series.cluster_spectra = read_cluster_spectra(path)
     elif extension == ".h5" and suffix == "spectra" and desc == "inspectmap":
         series.component_spectra = read_cluster_spectra(path)
     elif extension == ".nii.gz":
         found = read_map(path)
+        if (suffix, desc) == SINGLE_MAPS["roi"]:
+            series.paths["roi"] = path
         if not take_map(series.methods, found, entities):
             _take_map(series, found.canonical(), entities)
 

@@ -46,7 +46,7 @@ def participants_table(results, words):
     shown = {"SNR", "residual", "certainty"} & set(columns)
     note = words["captions"]["participants_note"] if shown else ""
     colors = [results.colors[m] for m in main] if shares.size else ()
-    return table_block(list(columns), rows, note, colors, words=True)
+    return table_block(list(columns), rows, note, colors, words=True, sortable=len(rows) > 1)
 
 
 def excluded_table(results):

@@ -6,6 +6,7 @@ import numpy as np
 
 from mrspec_prep.bids.catalogue import axis_entry
 from mrspec_prep.bids.group_files import numbered_columns
+from mrspec_prep.reports.cluster_words import cluster_name, color_of
 from mrspec_prep.reports.collect import UNREADABLE
 from mrspec_prep.reports.facts import grid_in_words
 from mrspec_prep.reports.group_collect import read_cluster_map
@@ -17,7 +18,7 @@ from mrspec_prep.reports.group_participants import causes_in_words, excluded_tab
 from mrspec_prep.reports.group_verdict import holders, judge_group, site_remarks
 from mrspec_prep.reports.html import Section, table_block, verdict_block
 from mrspec_prep.reports.methods import cited_keys, compose, numbered, reference_in_words
-from mrspec_prep.reports.sections import Pen, cluster_name, color_of, peak_table, selection_blocks
+from mrspec_prep.reports.sections import Pen, peak_table, selection_blocks
 from mrspec_prep.reports.spectrum_figures import overlay_figure, spectra_figure
 from mrspec_prep.reports.words import count, join, number, percent, place_in_words
 

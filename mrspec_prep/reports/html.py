@@ -1,6 +1,7 @@
 """Pages: a specification of plain blocks in, one self-contained HTML text out."""
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -10,6 +11,10 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.catalogue import data_text
 
 SIGNS = {"good": "✓", "caution": "!", "problem": "×"}
+SCRIPTS = {  # of each kind of block that is alive, in the order of loading
+    "viewer": ("viewer_data.js", "viewer_plots.js", "viewer.js", "viewer_panel.js"),
+    "table": ("tables.js",),
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def render(page):
     ----------
     page : Page
         Blocks are dicts with a ``kind`` that ``data/report.html.j2`` knows: verdict, key_figures,
-        paragraph, heading, list, table, figure, details, alert, references.
+        paragraph, heading, list, table, figure, details, alert, references, overview, viewer.
 
     Returns
     -------
@@ -57,7 +62,28 @@ def render(page):
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
     template = environment.from_string(data_text("report.html.j2"))
-    return template.render(page=page, css=data_text("report.css")) + "\n"
+    script = _script(page)
+    style = data_text("report.css") + (data_text("viewer.css") if "viewer" in _alive(page) else "")
+    text = template.render(page=page, css=style, script=script, policy=_policy(script), size="\0" * 6) + "\n"
+    return text.replace("\0" * 6, f"{len(text.encode()) / 1e6:.1f} MB".rjust(6))
+
+
+def _alive(page):
+    """Kinds of blocks of a page that come with a script."""
+    blocks = [block for group in page.groups for section in group.sections for block in section.blocks]
+    return {block["kind"] for block in blocks if block["kind"] == "viewer" or block.get("sortable")}
+
+
+def _script(page):
+    """The page's one script; empty where nothing in it is alive."""
+    return "\n".join(data_text(name) for kind in SCRIPTS if kind in _alive(page) for name in SCRIPTS[kind])
+
+
+def _policy(script):
+    """What the page may load and run: its own script, pictures that it holds, and nothing from the network."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    allowed = f"script-src 'sha256-{digest}'; " if script else ""
+    return f"default-src 'none'; {allowed}img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def figure_block(svg, caption, file):
@@ -88,12 +114,13 @@ def verdict_block(verdict):
     }
 
 
-def table_block(headers, rows, note="", colors=(), words=False):
+def table_block(headers, rows, note="", colors=(), words=False, sortable=False):
     """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left.
 
-    A cell is text, or a dict of ``text`` and ``href`` for a link.
+    A cell is text, or a dict of ``text`` and ``href`` for a link. Rows of a ``sortable`` one can be sorted and
+    filtered by the reader.
     """
-    kind = {"kind": "table", "headers": headers, "rows": rows, "note": note}
+    kind = {"kind": "table", "headers": headers, "rows": rows, "note": note, "sortable": sortable}
     return kind | {"colors": list(colors), "style": "words" if words else "numbers"}
 
 

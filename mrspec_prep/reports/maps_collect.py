@@ -139,11 +139,14 @@ def _volumes(found):
 
 
 def _to_world(found):
-    """Directions as unit vectors to the right, front and up, from those of the bvec file.
+    """Directions as unit vectors to the right, front and up, from those of the bvec file."""
+    return MapFile(found.data @ bvec_axes(found.affine).T, found.affine, found.metadata, found.key)
 
-    A bvec file follows the axes of the image, the first one flipped where these are right-handed.
+
+def bvec_axes(affine):
+    """(3, 3) array whose columns are the axes of a bvec file, to the right, front and up.
+
+    They follow the axes of the image, the first one flipped where these are right-handed.
     """
-    turn = found.affine[:3, :3] / np.linalg.norm(found.affine[:3, :3], axis=0)
-    if np.linalg.det(turn) > 0:
-        turn = turn * np.array([-1, 1, 1])
-    return MapFile(found.data @ turn.T, found.affine, found.metadata, found.key)
+    turn = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return turn * np.array([-1, 1, 1]) if np.linalg.det(turn) > 0 else turn

@@ -5,20 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.atomic import write_if_changed
-from mrspec_prep.bids.catalogue import axis_entry, cluster_color, map_entry
+from mrspec_prep.bids.catalogue import axis_entry, map_entry
+from mrspec_prep.reports.cluster_words import cluster_name, color_of, legend_of
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.compartments_section import compartment_blocks
-from mrspec_prep.reports.compartments_words import is_classified, shares_of
 from mrspec_prep.reports.component_section import component_blocks
-from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts, n_distinct_encodings
+from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
-from mrspec_prep.reports.html import Section, figure_block, table_block, verdict_block
-from mrspec_prep.reports.maps_collect import entry_of
-from mrspec_prep.reports.maps_numbers import inside
+from mrspec_prep.reports.html import Section, figure_block, table_block
 from mrspec_prep.reports.maps_section import map_blocks, prior_blocks, trust_blocks
-from mrspec_prep.reports.maps_words import by_model, trusted
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
+from mrspec_prep.reports.overview import overview_blocks
 from mrspec_prep.reports.scan_section import scan_blocks
 from mrspec_prep.reports.schedule_section import is_schedule, schedule_blocks
 from mrspec_prep.reports.spectrum_figures import (
@@ -30,11 +28,13 @@ from mrspec_prep.reports.spectrum_figures import (
     spectra_figure,
 )
 from mrspec_prep.reports.uncertainty import limits_table, uncertainty_blocks
-from mrspec_prep.reports.verdict import GAP_OK, judge, noise_method
-from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, rough, short
+from mrspec_prep.reports.verdict import GAP_OK, noise_method
+from mrspec_prep.reports.viewer.block import viewer_blocks
+from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, short
 
 SHORT = {
     "verdict": "Verdict",
+    "viewer": "Viewer",
     "acquisition": "Acquisition",
     "mask": "Region and noise",
     "identifiability": "What it can tell",
@@ -72,7 +72,8 @@ class Pen:
     """
 
     def __init__(self, out_dir, subject, slug):
-        self.folder = Path(out_dir) / f"sub-{subject}" / "figures"
+        self.out_dir = Path(out_dir)
+        self.folder = self.out_dir / f"sub-{subject}" / "figures"
         self.stem = f"sub-{subject}_{slug}"
         self.shown = f"sub-{subject}/figures"
         self.written = set()
@@ -84,7 +85,7 @@ class Pen:
         return figure_block(svg, caption, f"{self.shown}/{path.name}")
 
 
-def series_sections(series, words, pen, crashed):
+def series_sections(series, words, pen, crashed, share=1.0):
     """All sections of one series that have something to show.
 
     Parameters
@@ -95,6 +96,8 @@ def series_sections(series, words, pen, crashed):
     pen : Pen
     crashed : bool
         Whether a step of the participant failed.
+    share : float
+        Of the page's room for the viewer's data that this series may take.
 
     Returns
     -------
@@ -102,7 +105,8 @@ def series_sections(series, words, pen, crashed):
 
     """
     parts = {
-        "verdict": lambda: _verdict(series, words, crashed),
+        "verdict": lambda: overview_blocks(series, words, crashed),
+        "viewer": lambda: viewer_blocks(series, words, pen.out_dir, share),
         "acquisition": lambda: _acquisition(series, words, pen),
         "mask": lambda: _mask(series, words, pen),
         "identifiability": lambda: _identifiability(series),
@@ -126,49 +130,6 @@ def series_sections(series, words, pen, crashed):
         if blocks:
             found.append(Section(f"{series.slug}_{name}", words["sections"][name], SHORT[name], blocks))
     return found
-
-
-def _verdict(series, words, crashed):
-    yield verdict_block(judge(series, words, crashed))
-    entries = []
-
-    def add(name, value, unit=""):
-        entries.append({"name": name, "value": value, "unit": unit})
-
-    if series.roi is not None:
-        add("voxels fitted", number(series.n_voxels))
-    if series.columns:
-        n = len(next(iter(series.columns.values())))
-        add("frames" if is_schedule(series.columns) else "volumes", number(n))
-        if not is_schedule(series.columns):
-            add("encodings", number(n_distinct_encodings(series.columns)))
-    snr = snr_map(series)
-    if snr is not None and (snr > 0).any():
-        add("median SNR", f"{np.median(snr[snr > 0]):.0f}")
-    for key in series.parameters:
-        values = series.values(key)
-        if key in ("t2", "t2star", "t1", "diffusivity") and values is not None and len(values):
-            entry = map_entry(key)
-            add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
-    for methods in by_model(series).values() if series.n_voxels else ():
-        best = trusted(methods, series.roi.data.astype(bool), words).method
-        for parameter in best.tissue:
-            values = inside(best.maps[parameter], series.roi.data.astype(bool))
-            if values is not None:
-                entry = entry_of(best.maps[parameter], parameter, best.about_model)
-                add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
-    residual = series.values("residual")
-    if residual is not None and len(residual):
-        add("residual / noise", f"{np.median(residual):.2f}")
-    if series.clusters:
-        add("clusters", str(len(series.clusters)))
-    if is_classified(series):
-        shares = shares_of(series)
-        add("one compartment", percent(shares[1]))
-        add("several compartments", percent(shares[2:].sum()))
-        add("undecided", percent(shares[0]))
-    if entries:
-        yield {"kind": "key_figures", "entries": entries}
 
 
 def _acquisition(series, words, pen):
@@ -402,27 +363,6 @@ def _view(series):
 def _fits(found, series):
     """Whether a map is there and lies on the grid of the region."""
     return found is not None and series.roi is not None and found.data.shape[:3] == series.roi.data.shape
-
-
-def color_of(cluster, index):
-    """Colour of a cluster: its own where its file says it."""
-    return cluster.get("color") or cluster_color(index)
-
-
-def cluster_name(cluster, index):
-    """Number of a cluster and its share of the voxels."""
-    share = f" · {percent(cluster['weight'])}" if "weight" in cluster else ""
-    return f"Cluster {index + 1}{share}"
-
-
-def legend_of(cluster, index, grid):
-    """Name, share and main peak of a cluster, short enough for a legend."""
-    peaks = cluster.get("peaks") or []
-    if not peaks or grid is None:
-        return cluster_name(cluster, index)
-    symbols = [axis_entry(axis)["symbol"] for axis in grid.names if axis in peaks[0]]
-    main = [f"{symbol} {place}" for symbol, place in zip(symbols, place_in_words(peaks[0], grid), strict=True)]
-    return f"{cluster_name(cluster, index)}\n{', '.join(main)}"
 
 
 def _region_name(name, found, roi):

@@ -43,7 +43,7 @@ def build_subject_report(out_dir, subject):
     groups, written = [], set()
     for series in found:
         pen = Pen(out_dir, subject, series.slug)
-        sections = series_sections(series, words, pen, bool(crashes))
+        sections = series_sections(series, words, pen, bool(crashes), 1 / len(found))
         groups.append(Group(series.slug, series.title, tuple(sections)))
         written |= pen.written
     troubles = _trouble_section(found, crashes, words)

@@ -1,0 +1,82 @@
+"""Measured volumes of a finished series, found again through its volume table and the sources it names."""
+
+from pathlib import PurePosixPath
+
+import nibabel as nib
+import numpy as np
+
+from mrspec_prep.bids.derivative_dataset import linked_datasets
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.nifti import iterate_volumes
+
+RAW = "bids:raw:"
+AGAIN = "mount the dataset that dataset_description.json names and write the report again with --reports-only"
+
+
+def measured_volumes(out_dir, columns, sources):
+    """Volumes of the images that a series was joined from, file by file.
+
+    Parameters
+    ----------
+    out_dir : path
+        Derivative dataset, whose ``DatasetLinks`` say where its inputs lie.
+    columns : dict of str to array
+        Volume table with ``file`` and ``volume``.
+    sources : sequence of str
+        BIDS URIs of the images.
+
+    Yields
+    ------
+    encoding : int
+        Row of the table.
+    volume : (x, y, z) float32 array
+        On the grid of the file.
+
+    Raises
+    ------
+    InputError
+        The table names no files, an image is not where the sources say, or it cannot be read.
+
+    """
+    if "file" not in columns or "volume" not in columns:
+        raise InputError("the volume table names no images", remedy="none: such a series has only its maps")
+    files, volumes = columns["file"].astype(str), columns["volume"].astype(int)
+    for name in dict.fromkeys(files.tolist()):
+        here = {int(volumes[row]): int(row) for row in np.flatnonzero(files == name)}
+        for index, volume in enumerate(iterate_volumes(locate(out_dir, name, sources))):
+            if index in here:
+                yield here.pop(index), volume
+            if not here:
+                break
+        if here:
+            raise InputError("the image has fewer volumes than the table", file=name, value=min(here), remedy=AGAIN)
+
+
+def locate(out_dir, name, sources):
+    """Path of an image by its name in the volume table.
+
+    Raises
+    ------
+    InputError
+        No source has this name, or it is not there.
+
+    """
+    uri = next((s for s in sources if name in (s, s.removeprefix(RAW), PurePosixPath(s).name)), None)
+    scheme, _, rest = (uri or "").partition(":")
+    dataset, _, inside = rest.partition(":")
+    root = linked_datasets(out_dir).get(dataset)
+    if scheme != "bids" or root is None or PurePosixPath(inside).is_absolute() or ".." in PurePosixPath(inside).parts:
+        raise InputError("the sources do not say where this image lies", file=name, value=uri, remedy=AGAIN)
+    path = root / inside
+    if not path.is_file():
+        raise InputError("the measured image is not where the derivatives say", file=name, remedy=AGAIN)
+    return path
+
+
+def canonical_order(shape, affine):
+    """(x, y, z) int array over axes to the right, front and up: where in the C order of the file each voxel is.
+
+    ``volume.ravel()[canonical_order(volume.shape, affine)]`` is the volume turned as ``MapFile.canonical`` does.
+    """
+    index = np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    return np.asarray(nib.as_closest_canonical(nib.Nifti1Image(index, affine)).dataobj)

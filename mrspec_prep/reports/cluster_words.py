@@ -1,0 +1,25 @@
+"""What a cluster is called, and its colour: the same in figures, tables and the viewer."""
+
+from mrspec_prep.bids.catalogue import axis_entry, cluster_color
+from mrspec_prep.reports.words import percent, place_in_words
+
+
+def color_of(cluster, index):
+    """Colour of a cluster: its own where its file says it."""
+    return cluster.get("color") or cluster_color(index)
+
+
+def cluster_name(cluster, index):
+    """Number of a cluster and its share of the voxels."""
+    share = f" · {percent(cluster['weight'])}" if "weight" in cluster else ""
+    return f"Cluster {index + 1}{share}"
+
+
+def legend_of(cluster, index, grid):
+    """Name, share and main peak of a cluster, short enough for a legend."""
+    peaks = cluster.get("peaks") or []
+    if not peaks or grid is None:
+        return cluster_name(cluster, index)
+    symbols = [axis_entry(axis)["symbol"] for axis in grid.names if axis in peaks[0]]
+    main = [f"{symbol} {place}" for symbol, place in zip(symbols, place_in_words(peaks[0], grid), strict=True)]
+    return f"{cluster_name(cluster, index)}\n{', '.join(main)}"
