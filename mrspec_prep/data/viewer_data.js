@@ -27,7 +27,7 @@ class ViewerData {
 
   /** Inflate blocks unless they are there; names without the series. */
   async load(...names) {
-    const wanted = names.map((name) => `${this.header.slug}_${name}`);
+    const wanted = names.map((name) => `${this.header.slug}_data_${name}`);
     await Promise.all(wanted.map(async (id) => {
       if (!this.blocks[id] && document.getElementById(id)) this.blocks[id] = await inflate(id);
     }));

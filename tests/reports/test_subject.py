@@ -99,8 +99,9 @@ def test_peaks_are_named_in_the_units_of_the_reader(whole):
 
 def test_equal_derivatives_give_equal_pages_and_no_figure_is_left_over(whole, tmp_path):
     out, page = whole
-    copy = tmp_path / "copy"
+    copy = tmp_path / "out"
     shutil.copytree(out, copy)
+    shutil.copytree(out.parent / "raw", tmp_path / "raw")
     stale = copy / "sub-01" / "figures" / "sub-01_dwi_stale.svg"
     stale.write_text("<svg/>")
     again = build_subject_report(copy, "01")

@@ -21,7 +21,7 @@ from mrspec_prep.reports.viewer.signals import (
     equal_encodings,
     read_signals,
 )
-from mrspec_prep.reports.words import number, percent, place_in_words
+from mrspec_prep.reports.words import join, number, percent, place_in_words
 
 MARGIN = 3  # voxels of the image shown around the region
 
@@ -46,7 +46,7 @@ def viewer_blocks(series, words, out_dir, share=1.0):
     """
     if series.roi is None or not series.roi.data.any():
         return
-    images, details, measured = (Block(f"{series.slug}_{name}") for name in ("images", "spectra", "signals"))
+    images, details, measured = (Block(f"{series.slug}_data_{name}") for name in ("images", "spectra", "signals"))
     header = {"title": series.title, "slug": series.slug, "notes": []}
     header |= _geometry(series, images)
     layers = layers_of(series, words)
@@ -56,8 +56,12 @@ def viewer_blocks(series, words, out_dir, share=1.0):
     _add_details(header, series, words, out_dir, details, measured, labels, share)
     blocks = [{"name": block.name, "text": block.text()} for block in (images, details, measured) if block.size]
     size = sum(len(block["text"]) for block in blocks)
+    parts = {"signals": "signals", "spectra": "spectrum", "fits": "fit", "kernel": "fit", "layers": "numbers"}
+    shown = list(dict.fromkeys(word for part, word in parts.items() if header.get(part)))
+    what = "voxel and cluster" if header["clusters"] else "voxel"
+    intro = words["viewer"]["intro"].format(what=what, parts=join(shown)) if shown else ""
     yield {"kind": "viewer", "slug": series.slug, "title": series.title, "header": script_json(header),
-           "blocks": blocks, "size": f"{size / 1e6:.1f}", "notes": header["notes"]}  # fmt: skip
+           "blocks": blocks, "size": f"{size / 1e6:.1f}", "notes": header["notes"], "intro": intro}  # fmt: skip
 
 
 def _geometry(series, block):
