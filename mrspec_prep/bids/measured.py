@@ -22,8 +22,8 @@ def measured_volumes(out_dir, columns, sources):
         Derivative dataset, whose ``DatasetLinks`` say where its inputs lie.
     columns : dict of str to array
         Volume table with ``file`` and ``volume``.
-    sources : sequence of str
-        BIDS URIs of the images.
+    sources : list of str
+        BIDS URIs of the images, as a sidecar says them.
 
     Yields
     ------
@@ -61,7 +61,8 @@ def locate(out_dir, name, sources):
         No source has this name, or it is not there.
 
     """
-    uri = next((s for s in sources if name in (s, s.removeprefix(RAW), PurePosixPath(s).name)), None)
+    known = [uri for uri in sources if isinstance(uri, str)] if isinstance(sources, list) else []
+    uri = next((uri for uri in known if name in (uri, uri.removeprefix(RAW), PurePosixPath(uri).name)), None)
     scheme, _, rest = (uri or "").partition(":")
     dataset, _, inside = rest.partition(":")
     root = linked_datasets(out_dir).get(dataset)

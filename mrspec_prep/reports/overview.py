@@ -23,6 +23,7 @@ from mrspec_prep.reports.verdict import judge
 from mrspec_prep.reports.words import join, number, percent, place_in_words, rough, short
 
 FEW_SLICES = 2
+MOST_LABELS = 255
 FEW_VALUES = 5  # of a contrast, which are named one by one
 DIM = 0.55  # of the reference image behind colours
 TISSUE = ("t2", "t2star", "t1", "diffusivity", "kurtosis")  # of the spectrum's maps, what a reader asks for first
@@ -128,7 +129,7 @@ def found_in_words(series, words):
 
 
 def _clusters_found(series, roi):
-    labels = series.labels.data.astype(int)
+    labels = np.nan_to_num(series.labels.data).clip(0, MOST_LABELS).astype(int)
     clusters, grid = series.clusters, series.cluster_spectra.grid
     told = series.acquisition.get("ResolvedAxes")
     unresolved = [axis for axis in grid.names if told is not None and axis not in told and axis in series.parameters]

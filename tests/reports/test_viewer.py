@@ -1,5 +1,6 @@
 """The viewer as a reader uses it, in a real headless Chromium, against numbers computed from the derivatives."""
 
+import json
 import tomllib
 
 import numpy as np
@@ -11,10 +12,12 @@ from mrspec_prep.bids.measured import measured_volumes
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, read_nnls_spectra
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.reports.collect import collect_series
-from mrspec_prep.reports.html import Group, Page, Section, render
+from mrspec_prep.reports.html import Group, Page, Section, render, table_block
 from mrspec_prep.reports.overview import overview_blocks
 from mrspec_prep.reports.subject import build_subject_report
 from mrspec_prep.reports.viewer.block import viewer_blocks
+from mrspec_prep.reports.viewer.fits import _pack_sparse
+from mrspec_prep.reports.viewer.packing import Block
 from mrspec_prep.reports.viewer.signals import encodings_of, equal_encodings
 from tests.reports.browser import CHROMIUM, browser
 from tests.reports.viewer_study import KERNEL, write_study
@@ -257,6 +260,52 @@ def test_nothing_that_a_file_says_is_run_and_lost_images_are_told(chromium, tmp_
     text = chromium.js("document.body.textContent")
     assert HOSTILE in text and "Measured signals are not shown: " in text and str(tmp_path) not in text
     assert chromium.js("document.querySelectorAll('.panel svg.plot').length") == 1  # the spectrum
+
+
+def test_spectra_of_any_dimension_have_plots(opened):
+    for sizes, n_plots in (((30,), 1), ((6, 7), 1), ((3, 4, 5), 3)):
+        axes = [{"name": "x", "symbol": "D", "unit": "ms", "values": np.geomspace(1, 50, n).tolist()} for n in sizes]
+        drawn = opened.js(
+            f"(() => {{ const data = {{ header: {{ axes: {json.dumps(axes)} }} }}, n = {int(np.prod(sizes))};"
+            "const figure = spectrumPlot(data, Float64Array.from({ length: n }, (_, i) => i), '#0072b2', []);"
+            "return figure.querySelectorAll('svg').length; })()"
+        )
+        assert drawn == n_plots
+    assert opened.messages == []
+
+
+def test_spectra_stored_bin_by_bin_are_those_of_the_file(opened):
+    rng = np.random.default_rng(0)
+    spectra = np.maximum(rng.normal(size=(4, 6)), 0).astype(np.float32)
+    block = Block("b")
+    stored = _pack_sparse(spectra, block, 1000)
+    header = {"spectra": stored, "axes": [{"values": [0] * 6}], "shape": [1, 1, 4]}
+    found = opened.js(
+        f"(async () => {{ const held = document.createElement('script'); held.type = 'x'; held.id = 'b';"
+        f"held.textContent = '{block.text()}'; document.body.append(held);"
+        f"const data = new ViewerData({json.dumps(header)}); data.blocks.b = await inflate('b');"
+        "return [0, 1, 2, 3].map((voxel) => [...data.spectrum(voxel)]); })()"
+    )
+    assert np.allclose(found, spectra)
+    assert _pack_sparse(spectra, block, 3) is None
+
+
+def test_tables_sort_and_filter(chromium, tmp_path):
+    rows = [["sub-b", "1\u202f200", "site one"], ["sub-a", "98", "site two"], ["sub-c", "–", "site one"]]
+    blocks = (table_block(["who", "voxels", "site"], rows, sortable=True),)
+    page = tmp_path / "page.html"
+    page.write_text(render(Page("t", "", (Group("a", "A", (Section("b", "B", "B", blocks),)),))))
+    chromium.open(page)
+    shown = "[...document.querySelectorAll('tbody tr:not([hidden])')].map((row) => row.cells[0].textContent)"
+    button = "document.querySelectorAll('th button')[1].click()"
+    assert chromium.js(f"{button}; {shown}") == ["sub-a", "sub-b", "sub-c"]
+    assert chromium.js(f"{button}; {shown}") == ["sub-c", "sub-b", "sub-a"]
+    assert chromium.js("document.querySelectorAll('th')[1].getAttribute('aria-sort')") == "descending"
+    chromium.js("document.querySelector('.filter input').focus()")
+    chromium("Input.insertText", text="ONE")
+    assert chromium.js(shown) == ["sub-c", "sub-b"]
+    assert chromium.js("document.querySelector('.filter output').textContent") == "2 of 3"
+    assert chromium.messages == []
 
 
 def test_a_browser_that_lacks_something_says_so(chromium, study):

@@ -122,7 +122,7 @@ def read_signals(out_dir, series, grid, group_of, labels, n_clusters, most=MOST_
     values = np.zeros((n_voxels, shape), np.float32)
     sums, squares = (np.zeros((n_clusters + 1, n_groups)) for _ in range(2))
     members = np.bincount(labels, minlength=n_clusters + 1)
-    for encoding, volume in measured_volumes(out_dir, series.columns, series.acquisition.get("Sources", [])):
+    for encoding, volume in measured_volumes(out_dir, series.columns, series.acquisition.get("Sources")):
         if volume.shape != tuple(grid[0]):
             raise InputError("a measured image is on another grid than its region", value=volume.shape)
         signal, group = volume.ravel()[where], group_of[encoding]
