@@ -1,6 +1,7 @@
 """How far a run is: a bar per participant on a terminal, a line per step in a job's log."""
 
 import logging
+import shutil
 import sys
 
 from tqdm import tqdm
@@ -52,9 +53,9 @@ class Progress:
         if not self.stream.isatty() or subject not in self.n_steps:
             return
         if subject not in self.bars:
-            self.bars[subject] = tqdm(
-                total=self.n_steps[subject], desc=f"sub-{subject}", bar_format=BAR, file=self.stream, ascii=" #"
-            )
+            width, height = shutil.get_terminal_size()  # of no size in some containers, where tqdm would be silent
+            how = {"bar_format": BAR, "ascii": " #", "file": self.stream, "ncols": width - 1, "nrows": height}
+            self.bars[subject] = tqdm(total=self.n_steps[subject], desc=f"sub-{subject}", **how)
         bar = self.bars[subject]
         bar.set_postfix_str(node.name if status == "start" else "FAILED" * (status == "exception"), refresh=False)
         if status == "end" and node.fullname not in self.ended:

@@ -196,7 +196,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     noise_map = None
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
-    series = replace(series, notes=(*series.notes, *notes))
+    series = replace(series, notes=(*series.notes, *notes, *_noise_notes(series, options.noise.method)))
     options = with_scan_cnn(with_classifier(options, series), series)
     wanted, options = options.maps.model, with_maps(options, series)
     if wanted != options.maps.model:
@@ -342,6 +342,16 @@ def with_efficiency(series, kernel, efficiency):
     if "t1" not in kernel_axes(kernel) or efficiency in ("auto", 1):
         return series
     return replace(series, encodings=replace(series.encodings, inversion_efficiency=float(efficiency)))
+
+
+def _noise_notes(series, method):
+    """What the user should know of a noise level of preprocessed images."""
+    if series.origins is None or method not in ("mppca", "neighbours"):
+        return []
+    return [
+        f"Noise by {method} takes voxels for independent; preprocessed images were interpolated, so that it may be too "
+        "low. --noise b0-repeats is not misled by that."
+    ]
 
 
 def _masks(series, options, derivatives):

@@ -53,6 +53,11 @@ def test_the_mask_beside_the_images_is_taken_and_said(plan):
     assert made.kernel == "adc-t2star"
 
 
+def test_noise_that_interpolation_misleads_is_said(plan):
+    assert any("interpolated" in note for note in plan("noise.method='mppca'").series.notes)
+    assert not any("interpolated" in note for note in plan().series.notes)
+
+
 def test_a_mask_of_another_dataset_wins_and_without_any_it_is_automatic(plan):
     made = plan(derivatives={"masks": ZEBRA / "derivatives" / "masks"})
     assert made.masks == (MASK,)
