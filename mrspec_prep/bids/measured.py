@@ -39,7 +39,7 @@ def measured_volumes(out_dir, columns, sources):
 
     """
     if "file" not in columns or "volume" not in columns:
-        raise InputError("the volume table names no images", remedy="none: such a series has only its maps")
+        raise InputError("the volume table names no images", remedy="run the participant level again")
     files, volumes = columns["file"].astype(str), columns["volume"].astype(int)
     for name in dict.fromkeys(files.tolist()):
         here = {int(volumes[row]): int(row) for row in np.flatnonzero(files == name)}

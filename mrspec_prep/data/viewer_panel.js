@@ -8,7 +8,7 @@ Object.assign(Viewer.prototype, {
     this.live.textContent = shown ? shown.title : `Voxel ${this.original().join(", ")}: outside the region that was fitted.`;
     const open = new Set([...this.panel.querySelectorAll("details[open]")].map((details) => details.dataset.name));
     this.panel.replaceChildren(...(shown ? this.panelOf(shown) : []));
-    this.panel.querySelectorAll("details").forEach((details) => { details.open = open.has(details.dataset.name); });
+    this.panel.querySelectorAll("details").forEach((details) => { if (open.has(details.dataset.name)) details.open = true; });
   },
 
   /** Indices of the cursor in the whole image, its axes to the right, front and up. */
@@ -73,7 +73,7 @@ Object.assign(Viewer.prototype, {
       if (shown.note) parts.push(element("p", { class: "note" }, shown.note));
     }
     if (shown.spectrum) parts.push(element("h4", {}, state.cluster >= 0 ? "Spectrum of the cluster" : state.fit === "cluster" ? "Spectrum of its cluster" : "Spectrum of the voxel"), spectrumPlot(data, shown.spectrum, shown.color, shown.peaks));
-    if (shown.rows.length) parts.push(this.table("numbers", "All numbers", ["", "value"], this.grouped(shown.rows)));
+    if (shown.rows.length) parts.push(this.table("numbers", "All numbers", ["", "value"], this.grouped(shown.rows), !shown.signals));
     if (shown.signals) parts.push(this.table("signals", "Signals as a table", this.signalNames(shown), this.signalRows(shown)));
     return parts;
   },
@@ -115,11 +115,11 @@ Object.assign(Viewer.prototype, {
     ]);
   },
 
-  table(name, summary, headers, rows) {
+  table(name, summary, headers, rows, open = false) {
     const body = rows.map((row) => element("tr", {}, ...(row.length === 1 && headers.length > 1
       ? [element("th", { colspan: headers.length, scope: "colgroup", class: "group" }, row[0])] : row.map((cell) => element("td", {}, cell)))));
     const head = element("thead", {}, element("tr", {}, ...headers.map((header) => element("th", { scope: "col" }, header))));
-    return element("details", { "data-name": name }, element("summary", {}, summary), element("div", { class: "scroll" }, element("table", { class: "numbers" }, head, element("tbody", {}, ...body))));
+    return element("details", { "data-name": name, open }, element("summary", {}, summary), element("div", { class: "scroll" }, element("table", { class: "numbers" }, head, element("tbody", {}, ...body))));
   },
 });
 

@@ -1,12 +1,17 @@
 """What a cluster is called, and its colour: the same in figures, tables and the viewer."""
 
+import re
+
 from mrspec_prep.bids.catalogue import axis_entry, cluster_color
 from mrspec_prep.reports.words import percent, place_in_words
 
+HEXADECIMAL = re.compile("#[0-9A-Fa-f]{6}")
+
 
 def color_of(cluster, index):
-    """Colour of a cluster: its own where its file says it."""
-    return cluster.get("color") or cluster_color(index)
+    """Colour of a cluster as ``#rrggbb``: its own where its file says one, and it is one."""
+    own = str(cluster.get("color"))
+    return own if HEXADECIMAL.fullmatch(own) else cluster_color(index)
 
 
 def cluster_name(cluster, index):

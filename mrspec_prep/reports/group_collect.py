@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import cluster_color
 from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
 from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
+from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE
 from mrspec_prep.reports.crashes import newest_crashes
 
@@ -87,8 +87,8 @@ class GroupResults:
     def colors(self):
         """Colour of each cluster, also where its spectrum is missing."""
         n = max(len(self.clusters), self.proportions.shape[1])
-        own = [cluster.get("color") for cluster in self.clusters] + [None] * n
-        return [own[index] or cluster_color(index) for index in range(n)]
+        clusters = [*self.clusters, *({} for _ in range(n - len(self.clusters)))]
+        return [color_of(cluster, index) for index, cluster in enumerate(clusters)]
 
     @property
     def grid(self):

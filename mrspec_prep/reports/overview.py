@@ -218,6 +218,6 @@ def _picture(series, roi, colors):
     matplotlib.image.imsave(stream, pixels, format="png", metadata={"Software": None})
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     aspect = image.shape[1] * view.pixel[0] / (image.shape[0] * view.pixel[1])
-    return {"source": f"data:image/png;base64,{encoded}", "aspect": f"{aspect:.3f}",
-            "slices": f"{', '.join(view.labels)}. Left of the image is left of the person." if view.axis else
-            f"{', '.join(view.labels)}."}  # fmt: skip
+    places = ", ".join(label.replace(" ", "\u00a0").replace("-", "\u2212") for label in view.labels)
+    side = " Left of the image is left of the person." if view.axis else ""
+    return {"source": f"data:image/png;base64,{encoded}", "aspect": f"{aspect:.3f}", "slices": f"{places}.{side}"}

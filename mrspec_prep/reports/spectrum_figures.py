@@ -235,7 +235,8 @@ def _curves(curves, grid, names, colors, peaks):
 def _planes(planes, grid, names, colors, peaks):
     """Two-dimensional spectra, one panel each, peaks named below."""
     n = len(planes)
-    per_row = min(n, 3 if n <= 3 else 4 if n <= 8 else 5)
+    most = 3 if n <= 3 else 4 if n <= 8 else 5
+    per_row = -(-n // -(-n // most))  # rows of like length
     left, gap, below, above = 0.55, 0.22, 0.92, 0.26
     side = min((WIDTH - left - gap * (per_row - 1) - 0.18) / per_row, 2.3)
     n_rows = -(-n // per_row)

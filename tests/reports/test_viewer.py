@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import read_map, read_table
+from mrspec_prep.bids.derivatives import read_json, read_map, read_table, write_json
 from mrspec_prep.bids.measured import measured_volumes
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, read_nnls_spectra
 from mrspec_prep.physics import kernel_matrix
@@ -248,6 +248,10 @@ def test_paper_shows_figures_and_the_viewer_only_where_it_was_opened(opened, stu
 def test_nothing_that_a_file_says_is_run_and_lost_images_are_told(chromium, tmp_path):
     out = write_study(tmp_path / "out", tmp_path / "raw", label=HOSTILE)
     (tmp_path / "raw" / "sub-01" / "dwi" / "sub-01_dwi.nii.gz").unlink()
+    sidecar = out / "sub-01" / "dwi" / "sub-01_model-adct2_desc-inspect_spectra.json"
+    about = read_json(sidecar)
+    about["Clusters"][0]["color"] = HOSTILE
+    write_json(sidecar, about)
     words, (series,) = tomllib.loads(data_text("report.toml")), collect_series(out, "01")
     blocks = (*overview_blocks(series, words, False), *viewer_blocks(series, words, out))
     page = tmp_path / "page.html"

@@ -8,6 +8,7 @@ from mrspec_prep.bids.measured import canonical_order
 from mrspec_prep.reports.collect import UNREADABLE
 from mrspec_prep.reports.maps_numbers import inside
 from mrspec_prep.reports.mosaic import choose_view
+from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range
 from mrspec_prep.reports.verdict import noise_method
 from mrspec_prep.reports.viewer.fits import MOST_NUMBERS, pack_axes, pack_kernel, pack_spectra, predictions
@@ -121,12 +122,13 @@ def _add_details(header, series, words, out_dir, details, measured, labels, shar
     if not series.columns:
         notes.append(texts["no_table"])
         return
+    if is_schedule(series.columns):
+        notes.append(texts["frames"])
+        return
     group_of = equal_encodings(series.columns)
     header["contrasts"], header["groups"] = contrasts_of(series.columns), group_of.tolist()
     if series.acquisition.get("Polarity") == "magnitude":
         header["magnitude"] = True
-    if "flip_angle" in series.columns:
-        notes.append(texts["frames"])
     law = series.acquisition.get("NoiseDistribution")
     if law in ("rician", "nc-chi"):
         notes.append(texts["floor"].format(law=law))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import LogNorm, TwoSlopeNorm, to_rgb
+from matplotlib.colors import LogNorm, TwoSlopeNorm
 
-from mrspec_prep.bids.catalogue import cluster_color, load_catalogue, map_entry, uncertainty_entry
+from mrspec_prep.bids.catalogue import load_catalogue, map_entry, uncertainty_entry
+from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.maps_collect import AMPLITUDES, entry_of
 from mrspec_prep.reports.maps_numbers import inside
@@ -117,8 +118,8 @@ def _clusters(series, roi, words):
     if labels is None:
         return
     n = max(len(series.clusters), int(labels.max(initial=0)))
-    own = [cluster.get("color") for cluster in series.clusters] + [None] * n
-    colors = [_hexadecimal(own[m], m) for m in range(n)]
+    clusters = [*series.clusters, *({} for _ in range(n - len(series.clusters)))]
+    colors = [color_of(cluster, m) for m, cluster in enumerate(clusters)]
     names = [f"Cluster {m + 1}" for m in range(n)]
     entry = {"colors": colors, "names": names, "first": 1, "symbol": "cluster"}
     yield Layer("Clusters", "Tissue clusters", "", labels, entry, {}, "label")
@@ -220,11 +221,3 @@ def _drawable(entry):
     if entry["colormap"] in matplotlib.colormaps:
         return entry
     return entry | {"colormap": "viridis", "range": "percentile"}
-
-
-def _hexadecimal(color, index):
-    """Colour of a cluster as ``#rrggbb``; one that is no colour gives way to the catalogue's."""
-    try:
-        return matplotlib.colors.to_hex(to_rgb(color))
-    except ValueError:
-        return cluster_color(index)

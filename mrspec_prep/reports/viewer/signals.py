@@ -37,8 +37,6 @@ class Signals:
 def equal_encodings(columns):
     """Group of each volume among those that differ in direction only, in order of first appearance.
 
-    Frames of a schedule are all different.
-
     Parameters
     ----------
     columns : dict of str to array
@@ -51,7 +49,7 @@ def equal_encodings(columns):
     """
     known = known_contrasts(columns)
     n = len(next(iter(columns.values())))
-    if not known or "flip_angle" in columns:
+    if not known:
         return np.arange(n)
     _, first, inverse = np.unique(np.stack(list(known.values()), 1), axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), int)
@@ -61,19 +59,16 @@ def equal_encodings(columns):
 
 def contrasts_of(columns):
     """What varies over the volumes, as axes of a plot: symbol, unit, name and value of every volume."""
-    known = known_contrasts(columns) if "flip_angle" not in columns else {}
-    found = []
+    known, found = known_contrasts(columns), []
     for name, _, symbol, unit, title in CONTRASTS:
         if name in known and len(np.unique(known[name])) > 1:
             found.append({"symbol": symbol, "unit": unit, "name": title, "values": known[name].tolist()})
     n = len(next(iter(columns.values())))
-    return found or [{"symbol": "frame", "unit": "", "name": "frame", "values": list(range(1, n + 1))}]
+    return found or [{"symbol": "volume", "unit": "", "name": "volume", "values": list(range(1, n + 1))}]
 
 
 def encodings_of(columns, acquisition):
-    """Encodings of a volume table in BIDS units; None where it holds a schedule or nothing that encodes."""
-    if "flip_angle" in columns:
-        return None
+    """Encodings of a volume table in BIDS units; None where it holds nothing that encodes."""
     numbers = {name: v for name, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).all()}
     times = {"echo_time": "TE", "inversion_time": "TI", "repetition_time": "TR"}
     axes = {axis: numbers[name] * 1e3 for axis, name in times.items() if name in numbers}
