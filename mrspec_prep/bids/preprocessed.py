@@ -1,6 +1,7 @@
 """Preprocessed images among the derivatives: which are read instead of raw ones, and which choices are the user's."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mrspec_prep.bids.errors import InputError, unreadable
@@ -84,12 +85,12 @@ def find_preprocessed(derivatives, subject, select, sessions=None, filters=None)
 
 
 def _check_root(name, root):
+    if any(root.glob("sub-*/")):
+        return
     try:
-        folders = [path for path in root.iterdir() if path.is_dir()]
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
     except OSError as error:
         raise unreadable(root, error) from error
-    if any(path.name.startswith("sub-") for path in folders):
-        return
     deeper = [path for path in folders if not path.name.startswith(".") and any(path.glob("sub-*/"))]
     raise InputError(
         f"--derivatives {name} holds no participant folder (sub-*)",
@@ -110,24 +111,36 @@ def preprocessed_images(root, subject, select, filters=None):
 
 def is_preprocessed(path, select, filters=None):
     """Whether a file name is that of a preprocessed image that is to be read."""
+    return _is_wanted(path, select, _naming_desc(filters))
+
+
+def _naming_desc(filters):
+    """Datatypes and suffixes whose filter names ``desc``, in lower case."""
+    return frozenset(
+        query.lower() for query, wanted in (filters or {}).items() if isinstance(wanted, dict) and "desc" in wanted
+    )
+
+
+def _is_wanted(path, select, naming_desc):
     name = split_name(path)
     if select.datatype not in ("auto", name.datatype) or select.suffix not in ("auto", name.suffix):
         return False
     if name.extension not in NIFTI or name.suffix not in SUFFIXES.get(name.datatype, ()):
         return False
     desc = name.entities.get("desc")
-    named = any(isinstance(f, dict) and "desc" in f for q, f in (filters or {}).items() if _asks(q, name))
-    return desc is not None and (named or desc == DESC)
-
-
-def _asks(query, name):
-    return query.lower() in (name.datatype, name.suffix.lower())
+    return desc is not None and (desc == DESC or not naming_desc.isdisjoint((name.datatype, name.suffix.lower())))
 
 
 def _has_preprocessed(root, select, filters):
     """Whether a dataset holds preprocessed images of anybody."""
+    return _any_preprocessed(root, root.stat().st_mtime_ns, select, _naming_desc(filters))
+
+
+@cache
+def _any_preprocessed(root, _changed, select, naming_desc):
+    """``_has_preprocessed``, asked once for all participants; ``_changed`` when participants came or went."""
     return any(
-        is_preprocessed(path, select, filters)
+        _is_wanted(path, select, naming_desc)
         for kind in SUFFIXES
         for depth in ("", "ses-*/")
         for path in root.glob(f"sub-*/{depth}{kind}/*_desc-*.nii*")

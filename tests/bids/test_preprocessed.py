@@ -1,13 +1,14 @@
 """Preprocessed images: every volume traced back to its raw file, and what cannot be is refused."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import find_masks, masks_beside
-from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.options import SelectOptions
 from tests.bids.conftest import SHAPE
@@ -35,16 +36,28 @@ def prepared(raw, tmp_path):
     return write
 
 
+@pytest.fixture(autouse=True)
+def files_without_index(monkeypatch):
+    """Files of a participant from the disk: an index of every small dataset would take most of the time."""
+
+    def listed(layout, subject):
+        return sorted(p for p in (Path(layout.root) / f"sub-{subject}").rglob("*") if p.is_file())
+
+    monkeypatch.setattr("mrspec_prep.bids.layout.participant_files", listed)
+
+
+def series_of(root, filters=None, sessions=None, derivatives=None):
+    return find_series(SimpleNamespace(root=str(root)), "01", SelectOptions(), sessions, filters, derivatives)
+
+
 def find(tiny, tmp_path, filters=None, sessions=None, **derivatives):
-    given = {"qsiprep": tmp_path / "qsiprep"} | derivatives
-    layout = open_layout(tiny.root, ["01"])
-    return find_series(layout, "01", SelectOptions(), sessions, filters, given)
+    return series_of(tiny.root, filters, sessions, {"qsiprep": tmp_path / "qsiprep"} | derivatives)
 
 
 def test_scans_that_were_concatenated_have_the_times_of_their_raw_files(raw, prepared, tmp_path):
     image = prepared()
     (series,) = find(raw, tmp_path)
-    (expected,) = raw.find()
+    (expected,) = series_of(raw.root)
     assert series.images == (image,)
     np.testing.assert_allclose(series.encodings.echo_time, [78, 78, 78, 114, 114, 114])
     np.testing.assert_array_equal(series.encodings.bvalue, expected.encodings.bvalue)
@@ -89,9 +102,8 @@ def test_older_names_are_read(raw, prepared, tmp_path):
 
 def test_the_dataset_may_be_bids_dir_itself_and_its_sidecar_stands_in_for_the_raw_data(raw, prepared, tmp_path):
     prepared()
-    layout = open_layout(tmp_path / "qsiprep", ["01"])
-    (series,) = find_series(layout, "01", SelectOptions(), derivatives={"raw": raw.root})
-    (alone,) = find_series(layout, "01", SelectOptions())
+    (series,) = series_of(tmp_path / "qsiprep", derivatives={"raw": raw.root})
+    (alone,) = series_of(tmp_path / "qsiprep")
     for one in (series, alone):
         np.testing.assert_allclose(one.encodings.echo_time, [78, 78, 78, 114, 114, 114])
     assert not any("not at hand" in note for note in series.notes)
@@ -239,10 +251,10 @@ def test_a_contradicting_sidecar_and_raw_scans_without_echo_time_are_refused(raw
 def test_raw_and_preprocessed_images_in_one_dataset_are_refused(raw, tmp_path):
     like_qsiprep(raw.root, raw.root, [FIRST], "sub-01/dwi/sub-01")
     with pytest.raises(InputError, match="raw and preprocessed images of one kind"):
-        raw.find()
-    (series,) = raw.find(filters={"dwi": {"desc": None}})
+        series_of(raw.root)
+    (series,) = series_of(raw.root, {"dwi": {"desc": None}})
     assert series.origins is None
-    (series,) = raw.find(filters={"dwi": {"desc": "preproc"}})
+    (series,) = series_of(raw.root, {"dwi": {"desc": "preproc"}})
     assert series.origins.dataset == "BIDS_DIR"
 
 
