@@ -58,7 +58,7 @@ example: $(READY)
 	@test -s $(OUT)/sub-01.html
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "long or not long" $(PYTEST_ARGS)
 
 test-hpc: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,hpc]'

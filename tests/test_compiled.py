@@ -68,6 +68,7 @@ print(hashlib.sha256(duals.tobytes()).hexdigest())
 """
 
 
+@pytest.mark.long
 def test_code_just_compiled_and_code_from_the_cache_give_the_same_bytes(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     runs = [

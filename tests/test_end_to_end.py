@@ -172,6 +172,7 @@ def test_the_group_can_collect_what_participants_leave(finished):
         np.testing.assert_array_equal(found.sigma, noise.get_fdata(dtype=np.float32)[found.roi])
 
 
+@pytest.mark.long
 def test_a_second_run_redoes_nothing_and_other_processes_change_nothing(finished, tmp_path):
     folder, _ = finished
     again = run_zebra(folder, "--nprocs", "1")

@@ -97,6 +97,7 @@ def contents(root):
     }
 
 
+@pytest.mark.long
 def test_script_writes_the_same_bytes_again(make_examples, tmp_path):
     make_examples.main(tmp_path / "first")
     make_examples.main(tmp_path / "second")

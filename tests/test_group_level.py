@@ -130,6 +130,7 @@ def test_the_tissues_of_all_are_found_and_the_table_tells_their_shares(study, ca
     assert sidecar["Sources"] == ["bids::sub-01/dwi/sub-01_model-adct2star_desc-compressed_spectra.h5"]
 
 
+@pytest.mark.long
 def test_processes_change_nothing_and_a_second_run_redoes_nothing(study, capsys):
     assert study.run("--set", "group.n_components=2", nprocs=2) == 0
     first = study.results()
@@ -386,6 +387,7 @@ def test_an_interrupted_fit_is_no_failed_one_and_goes_on(study, monkeypatch, cap
             signal.signal(each, handler)
 
 
+@pytest.mark.long
 def test_sigkill_of_the_group_and_the_same_command_again(study):
     words = [sys.executable, "-m", "mrspec_prep", *study.words("--set", "group.checkpoint_steps=1", "--nprocs", "1")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
