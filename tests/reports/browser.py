@@ -15,7 +15,7 @@ CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage",
          "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe")  # fmt: skip
-PATIENCE = 60  # seconds for one answer
+PATIENCE = 150  # seconds for one answer, also on a busy machine
 
 
 class Browser:
