@@ -173,7 +173,7 @@ class ViewerData {
     return { values: Array.from({ length: this.nGroups }, (_, g) => this.at(place, g * n + voxel)), spectrum: null };
   }
 
-  /** A spectrum of free size, scaled to signals by weighted least squares. */
+  /** A spectrum of free size, scaled to fit signals best, each mean by its number of volumes. */
   scaled(spectrum, means) {
     if (!spectrum || !means) return { values: null, spectrum };
     const shape = this.predict(spectrum), counts = this.counts();
