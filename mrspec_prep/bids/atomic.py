@@ -75,11 +75,6 @@ def write_json(path, content):
     return write_atomically(path, text + "\n")
 
 
-def read_json(path):
-    """Content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def _plain(value):
     """Value made of what JSON has; NaN and infinity as null."""
     if is_dataclass(value) and not isinstance(value, type):

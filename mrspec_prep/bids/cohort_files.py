@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrspec_prep.bids.atomic import read_json
 from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.layout import filter_images, natural_key
+from mrspec_prep.bids.layout import filter_images, natural_key, read_json
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 
 PROGRAM = "mrspec_prep"

@@ -13,6 +13,7 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.layout import read_json
 
 BIDS_VERSION = "1.10.0"
 NCOMP = "ncomp"  # segmentation by the number of compartments, and its section of ``maps.toml``
@@ -120,13 +121,9 @@ def _earlier_links(out_dir):
     path = out_dir / "dataset_description.json"
     if not path.is_file():
         return {}
-    remedy = "correct it, or remove it and run the participant level, which writes it again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise InputError("not valid JSON", file=path, value=error, remedy=remedy) from error
-    links = content.get("DatasetLinks", {}) if isinstance(content, dict) else content
+    links = read_json(path).get("DatasetLinks", {})
     if not isinstance(links, dict):
+        remedy = "correct it, or remove it and run the participant level, which writes it again"
         raise InputError("DatasetLinks must map names to places", file=path, value=links, remedy=remedy)
     return {str(name): str(link) for name, link in links.items()}
 
@@ -233,8 +230,7 @@ def bids_uri(path, datasets):
 def linked_datasets(out_dir):
     """Roots of the inputs of a derivative dataset by the names of its ``DatasetLinks``; web addresses are left out."""
     out_dir = Path(out_dir).resolve()
-    path = out_dir / "dataset_description.json"
-    links = json.loads(path.read_text(encoding="utf-8"))["DatasetLinks"] if path.is_file() else {}
+    links = _earlier_links(out_dir)
     return {name: out_dir / unquote(link) for name, link in links.items() if "://" not in link}
 
 

@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 
 from mrspec_prep import __version__
-from mrspec_prep.bids.atomic import read_json, write_atomically, write_json
-from mrspec_prep.bids.catalogue import column_entries, map_entry, references_of
+from mrspec_prep.bids.atomic import write_atomically, write_json
+from mrspec_prep.bids.catalogue import column_entries, load_catalogue, map_entry, references_of
 from mrspec_prep.bids.derivative_dataset import (
     bids_uri,
     is_group_file,
@@ -25,6 +25,9 @@ from mrspec_prep.bids.derivative_dataset import (
     pybids_config,
     start_dataset,
 )
+from mrspec_prep.bids.errors import InputError, read_text
+from mrspec_prep.bids.layout import read_json
+from mrspec_prep.bids.nifti import BROKEN, COMPLEX, open_image
 
 __all__ = [
     "MapFile",
@@ -44,6 +47,7 @@ __all__ = [
     "write_table",
 ]
 REQUIRED = ("Sources", "OptionsHash", "Seed")
+RUN_AGAIN = "run the level that wrote it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,17 +135,19 @@ def read_map(path):
 
     Raises
     ------
-    OSError
-        No such file, or not an image.
+    InputError
+        No such file, not an image or a damaged one, or a sidecar that names no map of ours.
 
     """
-    try:
-        image = nib.load(path)
-    except nib.filebasedimages.ImageFileError as error:
-        raise OSError(str(error)) from error
+    image = open_image(path, COMPLEX)
     metadata = read_json(sidecar_path(path)) if sidecar_path(path).is_file() else {}
     key = metadata.get("MapKey")
-    data = np.asarray(image.dataobj)
+    if key is not None and (not isinstance(key, str) or key not in load_catalogue()["maps"]):
+        raise InputError("MapKey names no map", file=sidecar_path(path), value=key, remedy=RUN_AGAIN)
+    try:
+        data = np.asarray(image.dataobj)
+    except BROKEN as error:
+        raise InputError("the map is damaged", file=path, value=error, remedy=RUN_AGAIN) from error
     if key is not None:
         factor = map_entry(key)["factor"]
         data = data if factor == 1 else data / factor
@@ -189,10 +195,17 @@ def read_table(path):
     metadata : dict
         Empty where there is no sidecar.
 
+    Raises
+    ------
+    InputError
+        Not UTF-8, or rows unlike the first line, which names the columns.
+
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = read_text(Path(path), "the table").split("\n")
     names = lines[0].split("\t")
     rows = [line.split("\t") for line in lines[1:] if line]
+    if any(len(row) != len(names) for row in rows) or len(set(names)) < len(names):
+        raise InputError("rows and columns do not match", file=path, remedy=RUN_AGAIN)
     columns = {name: _parsed([row[i] for row in rows]) for i, name in enumerate(names)}
     metadata = read_json(sidecar_path(path)) if sidecar_path(path).is_file() else {}
     return columns, metadata

@@ -1,5 +1,11 @@
 """The one error of the input room: what is wrong, where, with which value, and what to do."""
 
+import stat
+
+LARGEST_TEXT = 64 << 20  # bytes of a sidecar or table; larger ones are none
+LONGEST_VALUE = 2000  # characters of a value that a message repeats
+
+
 
 class InputError(ValueError):
     """Input that cannot be used as it is.
@@ -20,9 +26,9 @@ class InputError(ValueError):
     def __init__(self, problem, *, file=None, value=None, remedy=None):
         self.problem, self.file, self.value, self.remedy = problem, file, value, remedy
         where = "" if file is None else f"{file}: "
-        found = "" if value is None else f" (found {value})"
+        found = "" if value is None else f" (found {_shortened(str(value))})"
         cure = "" if remedy is None else f". Remedy: {remedy}"
-        super().__init__(f"{where}{problem}{found}{cure}")
+        super().__init__(printable(f"{where}{problem}{found}{cure}"))
 
     def __reduce__(self):
         """Pickle with the parts, so that the error survives the way back from a worker process."""
@@ -31,6 +37,31 @@ class InputError(ValueError):
 
 def _rebuild(problem, file, value, remedy):
     return InputError(problem, file=file, value=value, remedy=remedy)
+
+
+def printable(text):
+    """Text in one line: line breaks, tabs and whatever cannot be shown or stored are written as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _shortened(text):
+    if len(text) <= LONGEST_VALUE:
+        return text
+    half = LONGEST_VALUE // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def check_plain(path):
+    """Size [bytes] of a file; InputError where it is absent or a pipe, a device or a socket, which never end."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise InputError(
+            "this is no plain file but a pipe, a device or a socket", file=path, remedy="put the file itself here"
+        )
+    return found.st_size
 
 
 def read_text(path, what):
@@ -45,9 +76,12 @@ def read_text(path, what):
     Raises
     ------
     InputError
-        Missing, no permission, a loop of symbolic links, or not UTF-8.
+        Missing, no permission, a loop of symbolic links, no plain file, too long, or not UTF-8.
 
     """
+    size = check_plain(path)
+    if size > LARGEST_TEXT:
+        raise InputError(f"{what} is too long", file=path, value=f"{size} bytes", remedy="give the right file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -28,6 +28,7 @@ LONG_NAMES = {
 }
 NIFTI = (".nii", ".nii.gz")
 SUFFIXES = {"dwi": ("dwi",), "anat": ("MESE", "MEGRE", "IRT1")}
+LABEL = re.compile(r"[\w+-]+")  # what an entity may be called: names of files, workflows and pages are made of it
 LOCK_TIMEOUT = 600  # s to wait for another job that builds the same database
 
 
@@ -153,14 +154,23 @@ def read_json(path):
     Raises
     ------
     InputError
-        Unreadable, not JSON (line and column are named), or not an object.
+        Unreadable, not JSON (line and column are named), text that cannot be stored again, or not an object.
 
     """
+    text = read_text(path, "the JSON file")
     try:
-        content = json.loads(read_text(path, "the JSON file"))
+        content = json.loads(text)
+        if "\\ud" in text.lower():  # escapes of halves of characters, which no file can hold
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"not valid JSON: {error.msg}", file=path, value=place, remedy="correct the file") from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "half of a character is escaped", file=path, value=error.object[error.start], remedy="correct the file"
+        ) from error
+    except ValueError as error:
+        raise InputError("a number with thousands of digits", file=path, remedy="correct the file") from error
     except RecursionError as error:
         raise InputError("the JSON file is nested too deeply", file=path, remedy="correct the file") from error
     if not isinstance(content, dict):
@@ -313,6 +323,7 @@ def find_images(layout, subject, select, sessions=None, suffixes=None):
 
     """
     folder = Path(layout.root) / f"sub-{subject}"
+    _check_label(folder, "subject", subject)
     check_folders(folder)
     names = [(path, split_name(path)) for path in participant_files(layout, subject)]
     images = [path for path, name in names if _is_candidate(name, select, suffixes or SUFFIXES)]
@@ -331,9 +342,19 @@ def _folder_label(participant, path, prefix):
     return next((part[len(prefix) :] for part in parts if part.startswith(prefix)), None)
 
 
+def _check_label(path, key, label):
+    """Raise InputError where a label holds other signs than letters and digits; plus and minus are tolerated."""
+    if not LABEL.fullmatch(label) or (key == "subject" and "+" in label):
+        raise InputError(
+            f"the label of the {key} may hold letters and digits only", file=path, value=repr(label), remedy="rename it"
+        )
+
+
 def check_name(participant, path, images):
-    """Raise InputError where a name contradicts its folder, or one image is there twice."""
+    """Raise InputError where a label is none, a name contradicts its folder, or one image is there twice."""
     entities = split_name(path).entities
+    for key, label in entities.items():
+        _check_label(path, key, label)
     for key, prefix in (("subject", "sub-"), ("session", "ses-")):
         if entities.get(key) != _folder_label(participant, path, prefix):
             raise InputError(

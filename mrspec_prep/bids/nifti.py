@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
-from mrspec_prep.bids.errors import InputError, unreadable
+from mrspec_prep.bids.errors import InputError, check_plain, unreadable
 
 GRID_TOLERANCE = 1e-3  # mm: how far two affines may differ
 SMALLEST_VOXEL = 1e-15  # mm3, far below any voxel, also one written in metres
@@ -20,6 +20,10 @@ CHUNK = 1 << 20  # bytes
 MOST_COMPRESSED = 1100  # gzip cannot shrink data by more than this factor
 REAL, COMPLEX = "biuf", "biufc"  # kinds of numbers that an image may hold
 SLACK = 4096  # bytes that a gzip stream may hold beyond the data before its length is counted
+LONGEST_TAIL = 16 << 20  # bytes that may follow the data; more are no padding
+LARGEST_EXTENSIONS = 64 << 20  # bytes between header and data
+#: by the magic word: where it stands, size of the header, where the offset of the data stands, its type
+HEADERS = ((344, b"n+1\0", 348, 108, "f"), (4, b"n+2\0", 540, 168, "q"))
 NIBABEL_ERRORS = (nib.filebasedimages.ImageFileError, HeaderDataError, HeaderTypeError, WrapStructError)
 BROKEN = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *NIBABEL_ERRORS)
 
@@ -58,8 +62,8 @@ def open_image(path, kinds=REAL):
 
     """
     path = Path(path)
+    size = check_plain(path)
     try:
-        size = path.stat().st_size
         with path.open("rb"):
             pass
     except OSError as error:
@@ -67,6 +71,7 @@ def open_image(path, kinds=REAL):
     if size == 0:
         raise InputError("the image is empty", file=path, value="0 bytes", remedy="fetch or convert it again")
     try:
+        _check_extensions(path)
         image = nib.load(path)
         image.get_data_dtype()
     except BROKEN as error:
@@ -80,6 +85,33 @@ def _damaged(path, error):
         return unreadable(path, error)
     reason = " ".join(str(error).replace(str(path), path.name).split())[:160] or type(error).__name__
     return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
+
+
+def _check_extensions(path):
+    """Raise ValueError where the header's extensions cannot be as long as they say.
+
+    The reader believes their lengths; a few kilobytes that unpack to gigabytes would fill the memory.
+    """
+    with _open_content(path) as stream:
+        head = stream.read(544)
+        for place, magic, size, at, kind in HEADERS:
+            if head[place : place + 4] == magic and len(head) >= size + 4 and head[size]:
+                order = "<" if struct.unpack_from("<i", head)[0] == size else ">"
+                (offset,) = struct.unpack_from(order + kind, head, at)
+                if not size + 4 <= offset <= LARGEST_EXTENSIONS or struct.unpack_from(order + "i", head)[0] != size:
+                    raise ValueError(f"extensions up to byte {offset:.6g}")
+                stream.seek(size + 4)
+                _check_lengths(stream.read(int(offset) - size - 4), order)
+
+
+def _check_lengths(content, order):
+    """Raise ValueError unless extensions, each beginning with its length, fill what is there."""
+    place = 0
+    while len(content) - place >= 16:
+        (length,) = struct.unpack_from(order + "i", content, place)
+        if not 8 <= length <= len(content) - place:
+            raise ValueError(f"an extension of {length} bytes where {len(content) - place} are left")
+        place += length
 
 
 def _check_header(path, image, size, kinds):
@@ -96,6 +128,13 @@ def _check_header(path, image, size, kinds):
         raise InputError("the affine cannot be inverted", file=path, value=affine.tolist(), remedy="convert it again")
     promised = image.dataobj.offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
     held = _gzip_content(path, size, promised) if path.name.endswith(".gz") else size
+    if held > promised + LONGEST_TAIL:
+        raise InputError(
+            f"the file goes on behind the {promised} bytes that its header promises",
+            file=path,
+            value=f"{held} bytes and more",
+            remedy="fetch or convert it again",
+        )
     if held < promised:
         raise InputError(
             f"the image is truncated or its header wrong: {promised} bytes promised",
@@ -110,7 +149,7 @@ def _gzip_content(path, size, promised):
 
     The last four bytes of a gzip stream are its length modulo 2^32. Where they do not
     agree with the header, the file is cut, or lies, or holds several streams: then, and
-    only then, it is unpacked and counted. Nothing is kept in memory.
+    only then, it is unpacked and counted, little further than promised. Nothing is kept in memory.
     """
     if promised > size * MOST_COMPRESSED:
         return size
@@ -122,7 +161,7 @@ def _gzip_content(path, size, promised):
     held = 0
     try:
         with _open_content(path) as stream:
-            while held < promised and (content := stream.read(CHUNK)):
+            while held <= promised + LONGEST_TAIL and (content := stream.read(CHUNK)):
                 held += len(content)
     except BROKEN:
         return held
@@ -169,8 +208,11 @@ def iterate_volumes(path, kinds=REAL):
                 if len(content) < n_bytes:
                     raise EOFError(f"the data end in volume {volume} of {n_volumes}")
                 yield _scaled(np.frombuffer(content, dtype).reshape(shape, order="F"), proxy)
-            while stream.read(CHUNK):
-                pass  # up to the check sum, which stands at the end of a gzip stream
+            tail = 0
+            while content := stream.read(CHUNK):  # up to the check sum, which stands at the end of a gzip stream
+                tail += len(content)
+                if tail > LONGEST_TAIL:
+                    raise ValueError("the file goes on behind the data that its header promises")
     except BROKEN as error:
         if isinstance(error, InputError):
             raise

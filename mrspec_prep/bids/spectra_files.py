@@ -1,22 +1,29 @@
 """Spectra on disk: HDF5 with axes in BIDS units, a tidy table beside it, and one sidecar for both."""
 
 import io
+import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 
 from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.catalogue import axis_entry, cluster_color, column_entries
+from mrspec_prep.bids.contiguous import HDF5_ERRORS, REMEDY
 from mrspec_prep.bids.derivatives import read_json, sidecar_path, table_text, write_json
+from mrspec_prep.bids.errors import InputError, check_plain
 from mrspec_prep.physics import Grid
 
 DUAL_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha"
 OWN_ALPHA_FORMULA = "spectrum = maximum(dual @ basis, 0) / alpha[:, None]"
 BLOCK = 4096  # voxels per block when spectra are regenerated
 CHUNK = 65536  # coefficients compressed together
+LARGEST_RATIO = 1100  # bytes that a byte of a compressed file can hold
+WRONG = (*HDF5_ERRORS, AttributeError, IndexError)  # what content that is none of ours raises
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,15 +259,16 @@ def read_nnls_spectra(path):
 
     Raises
     ------
-    OSError
-        No such file, or not HDF5.
+    InputError
+        No such file, not HDF5, or content that is none of ours or does not hold together.
 
     """
-    with h5py.File(path, "r") as file:
+    with _open(path) as file:
         grid = _read_grid(file)
-        arrays = {name: file[name][()] for name in ("dual", "basis", "spectra", "voxels") if name in file}
-        alpha = file["alpha"][()] if "alpha" in file else float(file.attrs["alpha"])
+        arrays = {name: _array(file, name) for name in ("dual", "basis", "spectra", "voxels") if name in file}
+        alpha = _array(file, "alpha") if "alpha" in file else float(file.attrs["alpha"])
         shape = tuple(int(n) for n in file.attrs["shape"])
+        _check_voxelwise(arrays, alpha, grid, shape)
     coefficients = (arrays.get("dual"), arrays.get("basis"), arrays.get("spectra"))
     return VoxelSpectra(grid, arrays["voxels"], alpha, *coefficients, shape, _sidecar(path))
 
@@ -270,31 +278,33 @@ def read_cluster_spectra(path):
 
     Raises
     ------
-    OSError
-        No such file, or not HDF5.
+    InputError
+        No such file, not HDF5, or content that is none of ours.
 
     """
-    with h5py.File(path, "r") as file:
-        grid, spectra = _read_grid(file), file["spectra"][()]
-    metadata = _sidecar(path)
-    clusters = [
-        {**cluster, "peaks": [_peak_from_disk(peak) for peak in cluster.get("peaks", [])]}
-        for cluster in metadata.get("Clusters", metadata.get("Components", [{} for _ in spectra]))
-    ]
-    for cluster in clusters:
-        span = cluster.get("main_peak_range", {})
-        cluster["main_peak_range"] = {a: [v / axis_entry(a)["factor"] for v in ends] for a, ends in span.items()}
+    with _open(path) as file:
+        grid, spectra, metadata = _read_grid(file), _array(file, "spectra"), _sidecar(path)
+        if spectra.ndim != 2 or spectra.shape[1] != grid.n_bins:
+            raise ValueError(f"spectra of the shape {spectra.shape} on a grid of {grid.n_bins} bins")
+        clusters = [
+            {**cluster, "peaks": [_peak_from_disk(peak) for peak in cluster.get("peaks", [])]}
+            for cluster in metadata.get("Clusters", metadata.get("Components", [{} for _ in spectra]))
+        ]
+        for cluster in clusters:
+            span = cluster.get("main_peak_range", {})
+            cluster["main_peak_range"] = {a: [v / axis_entry(a)["factor"] for v in ends] for a, ends in span.items()}
     return ClusterSpectra(spectra, grid, clusters, metadata)
 
 
 def read_mean_spectrum(path):
-    """Mean of voxelwise spectra from the table beside the ``.h5``, as a ClusterSpectra of one."""
+    """Mean of voxelwise spectra from the table beside the ``.h5``, as a ClusterSpectra of one; InputError as above."""
     path = Path(path)
-    with h5py.File(path, "r") as file:
-        grid = _read_grid(file)
-    table = np.loadtxt(path.with_suffix(".tsv"), delimiter="\t", skiprows=1, ndmin=2)
-    metadata = _sidecar(path)
-    peaks = [_peak_from_disk(peak) for peak in metadata.get("Peaks", [])]
+    with _open(path) as file:
+        grid, metadata = _read_grid(file), _sidecar(path)
+        table = np.loadtxt(path.with_suffix(".tsv"), delimiter="\t", skiprows=1, ndmin=2)
+        if len(table) != grid.n_bins:
+            raise ValueError(f"the table has {len(table)} rows, the grid {grid.n_bins} bins")
+        peaks = [_peak_from_disk(peak) for peak in metadata.get("Peaks", [])]
     return ClusterSpectra(table[:, -1][None], grid, [{"weight": 1.0, "peaks": peaks}], metadata)
 
 
@@ -326,8 +336,48 @@ def _hdf5_bytes(arrays, attributes, grid):
     return stream.getvalue()
 
 
+@contextmanager
+def _open(path):
+    """HDF5 file open for reading; whatever is wrong with it, or with what is read from it, is an InputError."""
+    path = Path(path)
+    check_plain(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except WRONG as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError("the file is damaged or holds no spectra", file=path, value=reason, remedy=REMEDY) from error
+
+
+def _array(file, name):
+    """Array of numbers of the file itself, whose size can be believed."""
+    link = file.get(name, getlink=True)
+    found = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "iuf" or found.is_virtual or found.external:
+        raise ValueError(f"{name} is no array of numbers of this file")
+    n_bytes = math.prod((found.dtype.itemsize, *(int(n) for n in found.shape)))
+    if n_bytes > LARGEST_RATIO * Path(file.filename).stat().st_size or n_bytes > psutil.virtual_memory().available:
+        raise ValueError(f"{name} would be {n_bytes} bytes")
+    return found[()]
+
+
+def _check_voxelwise(arrays, alpha, grid, shape):
+    """Raise ValueError where the arrays of voxelwise spectra do not belong together."""
+    rows = {name: array.shape for name, array in arrays.items()}
+    n = rows["voxels"][0]
+    kept = rows["spectra"] if "spectra" in rows else (rows["dual"][0], *rows["basis"][1:])
+    fits = rows["voxels"] == (n, 3) and kept == (n, grid.n_bins) and np.shape(alpha) in ((), (n,)) and len(shape) == 3
+    if "spectra" not in rows and rows["dual"] != (n, rows["basis"][0]):
+        fits = False
+    if not fits:
+        raise ValueError(f"arrays of the shapes {rows} on a grid of {grid.n_bins} bins")
+
+
 def _read_grid(file):
-    return Grid(**{name: axis[()] / axis_entry(name)["factor"] for name, axis in file["axes"].items()})
+    names = list(file["axes"])
+    return Grid(**{name: _array(file, f"axes/{name}") / axis_entry(name)["factor"] for name in names})
 
 
 def _tidy(spectra, grid, with_cluster):

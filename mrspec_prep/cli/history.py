@@ -9,6 +9,8 @@ from filelock import FileLock, Timeout
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import is_group_file
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.layout import read_json
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"
@@ -96,12 +98,24 @@ def _finished_file(out_dir, subject):
 
 def finished_key(out_dir, subject):
     """Key of the plan that a participant was finished with, or None."""
-    path = _finished_file(out_dir, subject)
-    if not path.is_file() or not (Path(out_dir) / f"sub-{subject}.html").is_file():
+    key, files = _finished(out_dir, subject)
+    if key is None or not (Path(out_dir) / f"sub-{subject}.html").is_file():
         return None
-    content = json.loads(path.read_text())
-    complete = all((Path(out_dir) / name).is_file() for name in content["files"])
-    return content["key"] if complete else None
+    return key if all((Path(out_dir) / name).is_file() for name in files) else None
+
+
+def _finished(out_dir, subject):
+    """Key and files of the record of a participant; None and none where there is no record, or one that is none.
+
+    Only files in the participant's own folder are believed to be its own.
+    """
+    try:
+        content = read_json(_finished_file(out_dir, subject))
+        key, files = content["key"], content["files"]
+        files = [name for name in files if Path(name).parts[:1] == (f"sub-{subject}",) and ".." not in Path(name).parts]
+    except (InputError, KeyError, TypeError):
+        return None, []
+    return key if isinstance(key, str) else None, files
 
 
 def remove_stale(out_dir, subject, written):
@@ -115,11 +129,8 @@ def remove_stale(out_dir, subject, written):
         Names of the files removed, relative to ``out_dir``.
 
     """
-    record = _finished_file(out_dir, subject)
-    if not record.is_file():
-        return []
     current = {str(Path(path).relative_to(out_dir)) for path in written}
-    earlier = json.loads(record.read_text())["files"]
+    _, earlier = _finished(out_dir, subject)
     stale = [name for name in earlier if name not in current and Path(name).parent.name in ("dwi", "anat")]
     for name in stale:
         (Path(out_dir) / name).unlink(missing_ok=True)
@@ -134,8 +145,8 @@ def forget_finished(out_dir, subject):
     """
     path = _finished_file(out_dir, subject)
     if path.is_file():
-        content = json.loads(path.read_text()) | {"key": None}
-        write_atomically(path, json.dumps(content, indent=1) + "\n")
+        _, files = _finished(out_dir, subject)
+        write_atomically(path, json.dumps({"key": None, "files": files}, indent=1) + "\n")
 
 
 def mark_finished(out_dir, subject, key):

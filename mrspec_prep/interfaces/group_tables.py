@@ -7,7 +7,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.compressed import read_header, read_protocol
-from mrspec_prep.bids.derivatives import bids_uri, read_json, write_table
+from mrspec_prep.bids.derivatives import bids_uri, write_table
 from mrspec_prep.bids.group_files import group_file, table_column, template_file, write_group_participants
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, write_cluster_spectra, write_component_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
@@ -39,7 +39,7 @@ class SaveGroup(SimpleInterface):
 
     def _run_interface(self, runtime):
         self.plan = read_plan(self.inputs.plan)
-        self.rows = [row for path in self.inputs.rows for row in read_json(path)]
+        self.rows = [row for path in self.inputs.rows for row in json.loads(Path(path).read_text(encoding="utf-8"))]
         self.result = load_result(self.inputs.fit, GroupResult) if self.inputs.fit else None
         self.grid = read_header(self.plan["protocols"][0]).grid
         roots = roots_of(self.inputs)

@@ -5,9 +5,20 @@ import io
 import json
 import secrets
 import tomllib
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+
+LARGEST = 1 << 30  # bytes, unpacked
+REMEDY = "Remedy: install the package again, or delete both files of a cache"
+WRONG = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError, EOFError)
+WRONG += (RecursionError, NotImplementedError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be read; the message says what to do."""
 
 
 def write_weights(path: Path, arrays: dict, manifest: dict):
@@ -44,20 +55,29 @@ def read_weights(path: Path):
 
     Raises
     ------
-    ValueError
-        The checksum is not the manifest's: the file was changed or cut short.
+    WeightsError
+        The checksum is not the manifest's, or what is there are no arrays: the file was changed or cut short.
 
     """
-    content = path.read_bytes()
-    manifest = tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))
-    found = hashlib.sha256(content).hexdigest()
-    if found != manifest["sha256"]:
-        raise ValueError(
-            f"{path} has the checksum {found}, its manifest says {manifest['sha256']}: the file was changed or cut "
-            "short; install the package again, or delete both files of a cache"
-        )
+    try:
+        content = path.read_bytes()
+        manifest = tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))
+        found, said = hashlib.sha256(content).hexdigest(), manifest["sha256"]
+        if found != said:
+            raise ValueError(f"the checksum is {found}, its manifest says {said}")
+        return _unpacked(content), manifest
+    except WRONG as error:
+        raise WeightsError(f"{path} was changed or cut short ({type(error).__name__}: {error}). {REMEDY}") from error
+
+
+def _unpacked(content):
+    """Arrays of numbers of an npz; nothing is unpickled, and little is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        n_bytes = sum(entry.file_size for entry in archive.infolist())
+        if n_bytes > LARGEST:
+            raise ValueError(f"it would unpack to {n_bytes} bytes")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}, manifest
+        return {name: np.asarray(stored[name]).astype(np.float32) for name in stored.files}
 
 
 def _toml(values):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mrspec_prep.bids.atomic import read_json, write_if_changed, write_json
+from mrspec_prep.bids.atomic import write_if_changed, write_json
 from mrspec_prep.bids.catalogue import load_bibliography
+from mrspec_prep.bids.layout import read_json
 from mrspec_prep.reports.methods import cited_keys, numbered, reference_in_words
 from mrspec_prep.reports.words import join
 
