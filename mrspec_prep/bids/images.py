@@ -265,7 +265,10 @@ def _is_mask_of(series, path):
 
 def _masks_by_pattern(series, pattern):
     path = filled_in(pattern, {"subject": series.subject, "session": series.session})
-    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
+    try:
+        found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))), key=natural_key)
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"no file name pattern: {error}", file=path, remedy="correct --mask or --noise") from error
     if not found:
         raise InputError(
             "no file of this name", file=path, remedy="correct the pattern of --mask or --noise, or use automatic ones"
@@ -282,13 +285,15 @@ def filled_in(pattern, entities):
         Another name in braces.
 
     """
-    try:
-        text = pattern.format(subject=entities["subject"], session=entities.get("session") or "")
-    except (KeyError, IndexError, ValueError) as error:
+    text = pattern.replace("{subject}", entities["subject"]).replace("{session}", entities.get("session") or "")
+    if "{" in text or "}" in text or "\0" in text:
         raise InputError(
             "the file name pattern cannot be filled in", file=pattern, remedy="use only {subject} and {session}"
-        ) from error
-    return Path(text).expanduser()
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"the file name pattern cannot be filled in: {error}", file=pattern) from error
 
 
 def load_mask(paths, series):

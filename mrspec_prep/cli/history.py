@@ -1,7 +1,9 @@
 """What earlier runs left: finished participants, run files, the work directory and its owner."""
 
 import json
+import os
 import shutil
+import stat
 import tomllib
 from pathlib import Path
 
@@ -40,7 +42,8 @@ def claim_work_dir(work_dir, names, clean=False):
 
     """
     try:
-        work_dir.mkdir(parents=True, exist_ok=True)
+        work_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _refuse_strangers(work_dir)
         locks = work_dir / ".locks"
         locks.mkdir(exist_ok=True)
     except OSError as error:
@@ -64,6 +67,29 @@ def claim_work_dir(work_dir, names, clean=False):
     return work_dir
 
 
+def _refuse_strangers(work_dir):
+    """Raise WorkDirError where others may write into a work directory or its folders.
+
+    Nipype keeps results there as pickles: who can write one can run code in our name when a run goes on from them. A
+    folder like ``/tmp``, where nobody can replace what is another's, may hold ours. Root is not asked to own them: in
+    a container root works in folders of the user who started it.
+    """
+    user = os.geteuid()
+    for folder in (work_dir, *(entry for entry in work_dir.iterdir() if entry.is_dir())):
+        found = folder.stat()
+        shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if shared or (folder.is_symlink() and folder != work_dir):
+            raise WorkDirError(
+                f"{folder} may be written by everyone, or is a link: intermediate results there could be exchanged for "
+                f"code that runs in your name. Remedy: chmod o-w {folder}, or give another --work-dir"
+            )
+        if found.st_uid != user and user != 0 and (folder != work_dir or not found.st_mode & stat.S_ISVTX):
+            raise WorkDirError(
+                f"{folder} belongs to another user, whose intermediate results are not trusted. Remedy: give a "
+                f"--work-dir of your own, for example {work_dir / 'mine'}"
+            )
+
+
 def hold(path, what, otherwise):
     """Hold a lock until the process ends; WorkDirError where another process holds it."""
     lock = FileLock(path)
@@ -73,6 +99,10 @@ def hold(path, what, otherwise):
         lock.acquire(timeout=0)
     except Timeout:
         raise WorkDirError(f"another mrspec_prep is working on {what}. Remedy: wait for it, or {otherwise}") from None
+    except (OSError, NotImplementedError) as error:
+        raise WorkDirError(
+            f"{path} cannot be locked: {error}. Remedy: a disk that knows locks and that you may write to; {otherwise}"
+        ) from error
     LOCKS.append(lock)
 
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
-from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
 from mrspec_prep.bids.derivatives import start_dataset, table_text
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import open_layout, select_participants
@@ -19,13 +20,14 @@ from mrspec_prep.cli.history import (
 )
 from mrspec_prep.cli.messages import summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from mrspec_prep.cli.places import check_work_dir
+from mrspec_prep.cli.places import check_links, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.cli.preview import describe_plan, write_preview
 from mrspec_prep.cli.progress import Progress, steps_of
-from mrspec_prep.reports.crashes import collect_crashes
+from mrspec_prep.options import OptionsError
+from mrspec_prep.reports.crashes import collect_crashes, with_remedy
 from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
-from mrspec_prep.workflow_files import find_workflow
+from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
 from mrspec_prep.workflows.execution import (
     Failure,
     configure_nipype,
@@ -34,7 +36,7 @@ from mrspec_prep.workflows.execution import (
     failures_of,
     run_graph,
 )
-from mrspec_prep.workflows.feasibility import check_feasible
+from mrspec_prep.workflows.feasibility import check_feasible, check_memory
 from mrspec_prep.workflows.measured_memory import measured_before, resources_used, table_in_words
 from mrspec_prep.workflows.participant import (
     init_participants_wf,
@@ -75,7 +77,8 @@ def run_participants(args, settings, run_id, resources):
     if args.reports_only or args.boilerplate_only:
         return rebuild(out_dir, subjects, bool(settings.participant_label), args.boilerplate_only)
     settings = replace(settings, participant_label=subjects)
-    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation)
+    check_links(out_dir, [f"sub-{subject}" for subject in subjects])
+    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation, resources.mem_gb)
     for subject, error in refused.items():
         LOGGER.error("sub-%s: %s", subject, error)
     if not plans:
@@ -93,7 +96,7 @@ def run_participants(args, settings, run_id, resources):
     return compute(args, settings, run_id, plans, refused, resources)
 
 
-def plan_all(settings, database_dir=None, validate=True):
+def plan_all(settings, database_dir=None, validate=True, mem_gb=math.inf):
     """Plans of the participants, and the errors of those that cannot be processed.
 
     Returns
@@ -118,12 +121,19 @@ def plan_all(settings, database_dir=None, validate=True):
                 seed=settings.random_seed,
                 device=settings.device,
             )
+            check_memory(plan, mem_gb)
             check_feasible(plan)
             plans.append(plan)
         except InputError as error:
             refused[subject] = error
+        except (OptionsError, WorkflowNotFoundError):
+            raise  # of the command line, not of this participant
         except OSError as error:
             refused[subject] = unreadable(Path(error.filename or settings.bids_dir), error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other participants go on
+            LOGGER.debug("sub-%s cannot be planned", subject, exc_info=True)
+            problem = with_remedy(f"an error of mrspec_prep itself: {type(error).__name__}: {error}")
+            refused[subject] = InputError(problem, remedy=None if "Remedy" in problem else "report it with the log")
     return plans, refused
 
 
@@ -140,6 +150,8 @@ def compute(args, settings, run_id, plans, refused, resources):
     if warning:
         LOGGER.warning(warning)
     claim_work_dir(work_dir, [f"sub-{p.subject}" for p in plans], args.clean_workdir)
+    for folder in (out_dir, out_dir / "logs", *_folders_of(out_dir, plans)):
+        remove_leftovers(folder)
     start_dataset(out_dir, bids_dir, settings.derivatives)
     for plan in plans:
         save_run_file(
@@ -196,6 +208,11 @@ def compute(args, settings, run_id, plans, refused, resources):
             _finish(plan, workflow, out_dir)
     unfinished = summarise(plans, refused, failures, out_dir)
     return (EXIT_FAILED if unfinished else EXIT_OK), unfinished
+
+
+def _folders_of(out_dir, plans):
+    """Folders of the participants' results, in which a killed run may have left what it was writing."""
+    return [folder for plan in plans for folder in (out_dir / f"sub-{plan.subject}").glob("**/")]
 
 
 def _finish(plan, workflow, out_dir):

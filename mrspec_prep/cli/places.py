@@ -1,5 +1,6 @@
 """Folders of a run: which may lie where, so that nothing of the user's is written into or emptied."""
 
+import os
 from pathlib import Path
 
 from mrspec_prep.bids.errors import InputError
@@ -23,6 +24,34 @@ def check_output(bids_dir, out_dir):
         raise InputError("OUT_DIR lies inside the raw data", value=out_dir, remedy=remedy)
     if out.exists() and not out.is_dir():
         raise InputError("OUT_DIR is a file", value=out_dir, remedy=remedy)
+
+
+def check_links(out_dir, names):
+    """Refuse links in OUT_DIR through which results would be written somewhere else.
+
+    Parameters
+    ----------
+    out_dir : path
+    names : sequence of str
+        Folders of it, which are looked through.
+
+    Raises
+    ------
+    InputError
+        A folder there is a link that leads out of OUT_DIR.
+
+    """
+    out = Path(out_dir).resolve()
+    for top in (Path(out_dir) / name for name in names):
+        below = (Path(root) / name for root, folders, _ in os.walk(top) for name in folders)
+        for folder in (top, *below):
+            if folder.is_symlink() and not folder.resolve().is_relative_to(out):
+                raise InputError(
+                    "this link leads out of OUT_DIR, and results would be written there",
+                    file=folder,
+                    value=folder.resolve(),
+                    remedy="remove the link, or give the folder it leads to as part of OUT_DIR",
+                )
 
 
 def check_sites(sites, out_dir, work_dir):

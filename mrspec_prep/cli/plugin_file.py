@@ -2,12 +2,20 @@
 
 import difflib
 
-import yaml
 from nipype.pipeline import plugins
 
-from mrspec_prep.bids.errors import InputError, read_text
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.yaml_files import read_yaml
 
 EXAMPLES = "see workflows/hpc for examples"
+CONTEXTS = ("forkserver", "spawn", "fork")
+#: settings of MultiProc: what they may be, also in words
+MULTIPROC = {
+    "n_procs": (lambda v: isinstance(v, int) and v is not True and v >= 1, "a number of at least 1"),
+    "memory_gb": (lambda v: isinstance(v, (int, float)) and v is not True and 0 < v < 1e9, "gigabytes, a number > 0"),
+    "mp_context": (lambda v: v in CONTEXTS, f"one of {', '.join(CONTEXTS)}"),
+    "raise_insufficient": (lambda v: isinstance(v, bool), "true or false"),
+}
 
 
 def read_plugin(path):
@@ -19,10 +27,7 @@ def read_plugin(path):
         Not YAML, not a plugin file, or a plugin that Nipype does not have.
 
     """
-    try:
-        content = yaml.safe_load(read_text(path, "the plugin file"))
-    except yaml.YAMLError as error:
-        raise InputError("not valid YAML", file=path, value=" ".join(str(error).split()), remedy=EXAMPLES) from error
+    content = read_yaml(path, "the plugin file", EXAMPLES)
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
         found = f"keys {', '.join(map(str, content))}" if isinstance(content, dict) else type(content).__name__
         raise InputError("a plugin file needs the key plugin, a name", file=path, value=found, remedy=EXAMPLES)
@@ -34,7 +39,16 @@ def read_plugin(path):
     settings = content.get("plugin_args") or {}
     if not isinstance(settings, dict):
         raise InputError("plugin_args must be settings by name", file=path, value=settings, remedy=EXAMPLES)
+    if content["plugin"] == "MultiProc":
+        _check_multiproc(settings, path)
     return content["plugin"], settings
+
+
+def _check_multiproc(settings, path):
+    """Raise InputError where a setting of the plugin that we know has no value that it could have."""
+    for key, (allowed, words) in MULTIPROC.items():
+        if key in settings and not allowed(settings[key]):
+            raise InputError(f"{key} must be {words}", file=path, value=settings[key], remedy=EXAMPLES)
 
 
 def plugin_of(path, resources):

@@ -17,7 +17,7 @@ from mrspec_prep.cli.history import WorkDirError
 from mrspec_prep.cli.messages import start_logging
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
 from mrspec_prep.cli.participants import run_participants
-from mrspec_prep.cli.places import check_output
+from mrspec_prep.cli.places import check_links, check_output
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.interfaces.dask_cluster import check_dask
@@ -53,7 +53,9 @@ def run(argv=None):
     out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
     _listen()
     try:
+        _check_words(argv)
         check_output(bids_dir, out_dir)
+        check_links(out_dir, ["logs", "tpl-group"])
         log_file = start_logging(out_dir, run_id, args.verbose)
     except InputError as error:
         print(f"mrspec_prep: error: {error}", file=sys.stderr)
@@ -97,6 +99,15 @@ def _end_interrupted(stop, out_dir, argv):
     LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
     RECEIVED.clear()  # a signal ends this run, not the next one of the same process
     return 128 + stop.signal
+
+
+def _check_words(argv):
+    """Raise InputError where a word is not UTF-8: it could be written into no file of settings or results."""
+    for word in sys.argv[1:] if argv is None else argv:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError("not UTF-8", value=word, remedy="rename the file or folder") from error
 
 
 def _ignore_signals():

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mrspec_prep import __version__
-from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.errors import InputError, read_text
 from mrspec_prep.bids.layout import NIFTI, read_json
 from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
 
+RUN_FILE = "give sub-*/log/*/mrspec_prep.toml of a run"
 #: coarse settings of ``--sloppy``; what the user sets by name wins
 SLOPPY = ("inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50")
 SLOPPY += ("group.n_clusters=[2, 4]", "group.n_starts=4", "group.max_steps=50")
@@ -110,15 +111,37 @@ def read_run_file(path):
         Not such a file.
 
     """
+    text = read_text(Path(path), "the run file")
     try:
-        run = tomllib.loads(Path(path).read_text(encoding="utf-8"))["run"]
+        run = dict(tomllib.loads(text)["run"])
         run["filters"] = json.loads(run.get("filters", "{}"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, json.JSONDecodeError, KeyError) as error:
-        raise InputError(
-            "no run file of mrspec_prep", file=path, value=error, remedy="give sub-*/log/*/mrspec_prep.toml of a run"
-        ) from error
-    known = set(RunSettings.__dataclass_fields__)
-    return {key: value for key, value in run.items() if key in known}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError("no run file of mrspec_prep", file=path, value=error, remedy=RUN_FILE) from error
+    known = {key: value for key, value in run.items() if key in RunSettings.__dataclass_fields__}
+    for key, value in known.items():
+        allowed, words = RUN_VALUES[key]
+        if not allowed(value):
+            raise InputError(f"run.{key} must be {words}", file=path, value=repr(value), remedy=RUN_FILE)
+    return known
+
+
+def _is_text(value):
+    return isinstance(value, str) and "\0" not in value
+
+
+def _are_texts(value):
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+#: what the values of a run file may be, also in words
+RUN_VALUES = {
+    **dict.fromkeys(("bids_dir", "out_dir", "workflow"), (_is_text, "text")),
+    **dict.fromkeys(("participant_label", "session_label", "overrides"), (_are_texts, "a list of texts")),
+    "filters": (lambda v: isinstance(v, dict), "a filter file's content as text"),
+    "derivatives": (lambda v: isinstance(v, dict) and _are_texts(list(v.values())), "folders by name"),
+    "random_seed": (lambda v: isinstance(v, int) and v is not True and 0 <= v < 10**9, "a number from 0 to 999999999"),
+    "device": (lambda v: v in ("auto", "cpu", "cuda"), "auto, cpu or cuda"),
+}
 
 
 def _toml(value):

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
-from mrspec_prep.bids.errors import InputError, read_text
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.yaml_files import read_yaml
 
 LOGGER = logging.getLogger("mrspec_prep")
 INSTALL = 'pip install "mrspec_prep[hpc]"'
@@ -57,10 +56,7 @@ def read_cluster_file(path):
 
     """
     example = "see workflows/hpc/dask_slurm.yml"
-    try:
-        content = yaml.safe_load(read_text(path, "the cluster file"))
-    except yaml.YAMLError as error:
-        raise InputError("not valid YAML", file=path, value=" ".join(str(error).split()), remedy=example) from error
+    content = read_yaml(path, "the cluster file", example)
     if (
         not isinstance(content, dict)
         or set(content) - set(KEYS)

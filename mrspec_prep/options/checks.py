@@ -3,6 +3,8 @@
 import difflib
 import math
 
+LARGEST_N_CLUSTERS = 1000
+LARGEST_NUMBER = 1e300  # TOML knows whole numbers that no float can hold
 LARGEST_N_COMPONENTS = 16  # as many as there are colours
 
 
@@ -24,23 +26,30 @@ def check_truth(section, key, value):
 
 def check_number(section, key, value, low=None, low_open=False):
     """Refuse what is not a finite number from ``low`` on."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise OptionsError(f"{section}.{key} must be a finite number, got {value!r}")
+    if not _is_finite(value):
+        raise OptionsError(f"{section}.{key} must be a finite number, got {_shown(value)}")
     if low is not None and (value <= low if low_open else value < low):
         raise OptionsError(f"{section}.{key} must be {'>' if low_open else '>='} {low}, got {value}")
 
 
+def _is_finite(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+
+
+def _shown(value):
+    """Value in a message; whole numbers of thousands of digits cannot be shown."""
+    return "a number too large" if isinstance(value, int) and abs(value) > LARGEST_NUMBER else repr(value)
+
+
 def check_integer(section, key, value, low):
     """Refuse what is not a whole number from ``low`` on."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise OptionsError(f"{section}.{key} must be a whole number >= {low}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or value > LARGEST_NUMBER:
+        raise OptionsError(f"{section}.{key} must be a whole number >= {low}, got {_shown(value)}")
 
 
 def check_bounds(section, key, value, low=-math.inf):
     """Refuse what is not two finite numbers, low < value[0] < value[1]."""
-    numbers = isinstance(value, (tuple, list)) and all(
-        isinstance(end, (int, float)) and not isinstance(end, bool) and math.isfinite(end) for end in value
-    )
+    numbers = isinstance(value, (tuple, list)) and all(map(_is_finite, value))
     if not numbers or len(value) != 2 or not low < value[0] < value[1]:
         shown = list(value) if isinstance(value, (tuple, list)) else value
         positive = "" if low < 0 else f", {low} < low < high"
@@ -49,13 +58,14 @@ def check_bounds(section, key, value, low=-math.inf):
 
 def check_candidates(section, value):
     """Refuse what is neither a number of clusters nor a range (low, high) of them."""
+    for end in value if isinstance(value, tuple) else (value,):
+        check_integer(section, "n_clusters", end, 1)
+        if end > LARGEST_N_CLUSTERS:
+            raise OptionsError(f"{section}.n_clusters must be <= {LARGEST_N_CLUSTERS}, got {end}")
     if not isinstance(value, tuple):
-        check_integer(section, "n_clusters", value, 1)
         return
     if len(value) != 2 or value[0] > value[1]:
         raise OptionsError(f"{section}.n_clusters must be a number or [low, high], got {list(value)}")
-    for end in value:
-        check_integer(section, "n_clusters", end, 1)
 
 
 def candidates_of(value):

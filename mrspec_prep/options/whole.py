@@ -149,7 +149,7 @@ class Options:
                     raise OptionsError(f"unknown key {section}.{key}{nearest(key, known)}")
             try:
                 made[section] = kind(**{key: _frozen(value) for key, value in content.items()})
-            except TypeError as error:
+            except (TypeError, RecursionError) as error:
                 raise OptionsError(f"[{section}] holds a value of the wrong type: {error}") from error
         return cls(**made)
 
@@ -203,7 +203,7 @@ def load_options(path=None, overrides=()):
             raise OptionsError(f"--set needs section.key=value, got {override!r}")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # not TOML, or numbers and nests that nobody means
             value = text.strip()
         target = values
         for part in parts[:-1]:
@@ -225,10 +225,10 @@ def _read_toml(path):
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         Options.from_dict(values)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionsError(f"{path} is not a TOML file: {error}") from error
     except OptionsError as error:
         raise OptionsError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise OptionsError(f"{path} is not a TOML file: {error}") from error
     return values
 
 

@@ -1,15 +1,22 @@
 """Whether what was planned can be computed from the data at hand, asked before anything is computed."""
 
+import math
+
 import numpy as np
 
+from mrspec_prep.bids.compressed_checks import LARGEST_KERNEL
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import load_mask, load_reference, load_signals
-from mrspec_prep.bids.volumes import load_map
+from mrspec_prep.bids.nifti import in_words
+from mrspec_prep.bids.volumes import load_map, series_shape
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
 from mrspec_prep.spectra.design.echo_decay import echo_decay
 from mrspec_prep.spectra.noise.masking import automatic_mask
 from mrspec_prep.workflows.mrf_planning import check_fingerprinting
+
+VOLUME_BYTES = 24  # per voxel, while a reference image is averaged: as stored, in single and twice in double precision
+COMPLEX_BYTES = 8  # per voxel and frame of a fingerprinting series, which is held whole
 
 
 def check_feasible(plan):
@@ -37,6 +44,7 @@ def check_feasible(plan):
         if series_plan.noise_map:
             load_map(series_plan.noise_map, series_plan.series)
         _check_encodings(series_plan)
+        _check_grid(series_plan)
         _check_noise(series_plan)
         _check_regions(series_plan)
 
@@ -73,6 +81,30 @@ def check_echo_decay(plan):
     )
 
 
+def check_memory(plan, mem_gb):
+    """Raise InputError where the images of a plan cannot be held by this job, as their headers alone tell.
+
+    Parameters
+    ----------
+    plan : ParticipantPlan
+    mem_gb : float
+        Memory of the job.
+
+    """
+    for series_plan in plan.series:
+        series = series_plan.series
+        shape = series_shape(series)
+        n_bytes = COMPLEX_BYTES * len(series.schedule) if series_plan.options.mrf.wanted else VOLUME_BYTES
+        needed = math.prod(int(n) for n in shape) * n_bytes / 1e9
+        if needed > mem_gb:
+            raise InputError(
+                f"reading this image needs at least {needed:.3g} GB of memory, and this job has {mem_gb:.3g} GB",
+                file=series.images[0],
+                value=f"{in_words(shape)} voxels",
+                remedy="check its header, crop it, or give the job more memory (--mem)",
+            )
+
+
 def n_distinct(encodings):
     """Number of encodings that differ in more than direction."""
     return len(encodings.groups()[1])
@@ -86,6 +118,16 @@ def _check_encodings(plan):
             file=plan.series.images[0],
             value=f"{n_distinct(encodings)} different encodings",
             remedy=f"give at least {n_axes + 1}, or choose a kernel with fewer axes",
+        )
+
+
+def _check_grid(plan):
+    points, n_encodings = plan.options.kernel.points, len(plan.series.encodings)
+    if math.prod(points) * n_encodings > LARGEST_KERNEL:
+        raise InputError(
+            "the kernel would be too large to compute",
+            value=f"kernel.points = {list(points)}, {n_encodings} encodings",
+            remedy="give fewer points",
         )
 
 
