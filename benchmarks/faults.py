@@ -313,8 +313,8 @@ def same_twice(this):
 def stale(this):
     """Locks and temporary files of a run that a power cut ended, and a damaged intermediate result."""
     process = this.start()
-    this.later(process)
-    os.killpg(process.pid, signal.SIGKILL)
+    if this.later(process):
+        os.killpg(process.pid, signal.SIGKILL)
     process.join()
     if this.out.is_dir():
         (this.out / f".README.{os.uname().nodename}+1+ab{PARTIAL}").write_text("half")
