@@ -103,6 +103,7 @@ class Round:
     duration: float
     whole: bool = False
     true_pages: bool = True
+    remedy: list = field(default_factory=list)
     wrong: list = field(default_factory=list)
     sessions: list = field(default_factory=list)
 
@@ -321,7 +322,11 @@ def stale(this):
     found = sorted(p for p in this.work.rglob("*") if p.is_file() and p.suffix in (".npz", ".npy", ".pklz", ".json"))
     for path in this.moments.sample(found, min(2, len(found))):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return this.wait(this.start()), (0,)
+    code = this.wait(this.start())
+    if code == 1 and any("--clean-workdir" in line for line in this.said()):
+        this.remedy = ["--clean-workdir"]
+        return code, (1,)
+    return code, (0,)
 
 
 FAULTS = (
@@ -411,7 +416,7 @@ def play(this, fault, expected):
     left = [path.name for path in this.out.rglob(f"*{PARTIAL}")]
     if left and code != -9:
         this.wrong.append(f"temporary files left: {left}")
-    again = this.wait(this.start(name="again"))
+    again = this.wait(this.start(*this.remedy, name="again"))
     if again != 0:
         this.wrong.append(f"the same command again: code {again}, {this.said('again')[-1:]}")
     _check_words(this, again, "again")

@@ -22,6 +22,7 @@ from mrspec_prep.cli.history import claim_work_dir
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
 from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_of
+from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.reports.group import build_group_report
 from mrspec_prep.reports.group_collect import collect_group
 from mrspec_prep.workflow_files import find_workflow
@@ -133,7 +134,7 @@ def compute_group(args, settings, run_id, plan, resources):
         LOGGER.info("Peak memory of every step: %s", table)
     failures = [(f.step, f.cause, f.crash_file) for f in failures_of("group", log)]
     if ended is not None and not failures:
-        failures = [("run", f"{type(ended).__name__}: {ended}", log)]
+        failures = [("run", with_remedy(f"{type(ended).__name__}: {ended}"), log)]
     if failures:
         failures += _report_of_failure(out_dir)
     else:

@@ -199,7 +199,7 @@ def compute(args, settings, run_id, plans, refused, resources):
     failed = {failure.subject for failure in failures}
     failures += _report_refused(out_dir, run_id, refused)
     if ended is not None and not failed:
-        failures.append(Failure("all", "run", f"{type(ended).__name__}: {ended}", out_dir / "logs", False))
+        failures.append(Failure("all", "run", with_remedy(f"{type(ended).__name__}: {ended}"), out_dir / "logs", False))
         failed |= {plan.subject for plan in todo}
     for plan in todo:
         if plan.subject in failed:
@@ -292,7 +292,7 @@ def rebuild(out_dir, subjects, named, boilerplate_only=False):
 
 def _stopped(subject, args, ended, out_dir):
     """Failure of a participant that the run never came to, or not to its end."""
-    why = f"{type(ended).__name__}: {' '.join(str(ended).split())[:200]}"
+    why = with_remedy(f"{type(ended).__name__}: {' '.join(str(ended).split())[:200]}")
     if args.stop_on_first_crash:
         why = "not run to its end: --stop-on-first-crash ended the run at the first failure"
     return Failure(subject, "run", why, out_dir / "logs", False)

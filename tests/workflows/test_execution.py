@@ -59,6 +59,10 @@ def test_no_crash_file_no_failure(tmp_path):
         ("OSError: [Errno 116] Stale file handle", "check the disk"),
         ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 74.5 GiB", "give more memory"),
         ("\tMemoryError", "give more memory"),
+        ("ValueError: EOF: reading array header, expected 118 bytes got 72", "an intermediate result is damaged"),
+        ("zipfile.BadZipFile: File is not a zip file", "an intermediate result is damaged"),
+        ("_pickle.UnpicklingError: pickle data was truncated", "an intermediate result is damaged"),
+        ("EOFError: Compressed file ended before the end-of-stream marker was reached", "an intermediate result is"),
     ],
 )
 def test_what_the_machine_did_is_told_with_a_remedy(raised, remedy):

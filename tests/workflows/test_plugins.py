@@ -81,3 +81,28 @@ def test_a_participant_is_finished_before_the_next_is_begun(tmp_path):
     configure_nipype(tmp_path / "crash", verbose=False)
     assert run_graph(workflow, plugin="MultiProc", plugin_args={"n_procs": 1, "memory_gb": 1}) is None
     assert notes.read_text().split() == [f"{subject}{step}" for subject in ("01", "02", "03") for step in "abc"]
+
+
+def _too_large():
+    import numpy
+
+    return numpy.ones(10**14)
+
+
+def _full():
+    from pathlib import Path
+
+    Path("/dev/full").write_text("x" * 100_000)
+
+
+def test_lack_of_memory_and_a_full_disk_in_a_step_are_told_with_a_remedy(tmp_path):
+    configure_nipype(tmp_path / "crash", verbose=False)
+    workflow = pe.Workflow("machine_wf", base_dir=str(tmp_path / "work"))
+    for function in (_too_large, _full):
+        node = pe.Node(Function(function=function, input_names=[], output_names=["out"]), function.__name__.strip("_"))
+        workflow.add_nodes([node])
+    assert run_graph(workflow, plugin="Linear") is not None
+    causes = {failure.step: failure.cause for failure in failures_of("01", tmp_path / "crash")}
+    assert set(causes) == {"too_large", "full"}
+    assert "Unable to allocate" in causes["too_large"] and "Remedy: give more memory" in causes["too_large"]
+    assert "No space left on device" in causes["full"] and "Remedy: make space" in causes["full"]
