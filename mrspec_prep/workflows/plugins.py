@@ -20,7 +20,6 @@ RUN_SECONDS = 1.0  # between two looks of a worker whether the run is still ther
 LOGGER = logging.getLogger("mrspec_prep")
 ERASE_LINE = "\r\x1b[K"
 NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
-ENDING = (signal.SIGINT, signal.SIGTERM)
 NO_SPACE = "No space left on device"
 DISK_FULL = f"OSError: {NO_SPACE}: the disk of the work directory is full. Remedy: make space there or --work-dir"
 WORKER_DIED = (
@@ -46,12 +45,12 @@ def monitor_resources(enabled):
 
 
 def _start_forkserver():
-    """Start the process that forks the workers, deaf to Ctrl-C and SIGTERM from its first moment on, as they will be.
+    """Start the process that forks the workers, deaf to Ctrl-C from its first moment on, as they will be.
 
-    Both may be sent to every process; the run hears them and ends the others.
+    A terminal sends it to every process; the run hears it and ends the others.
     """
     resource_tracker.ensure_running()
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
@@ -59,8 +58,8 @@ def _start_forkserver():
 
 
 def _start_worker(folder, level, monitor, log_files=()):
-    for number in ENDING:  # for workers that no server forked
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where no server forked it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool ends its workers with it when one of them died
     threading.Thread(target=_end_with_run, daemon=True).start()
     process_initializer(folder)
     quiet_nipype(level)

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
@@ -40,6 +42,29 @@ def test_a_killed_worker_ends_the_run_with_its_cause_and_the_others_go_on(tmp_pa
     in_flight = {failure.step for failure in failures}
     for step, name in (("first", "done.txt"), ("then", "then.txt")):
         assert step in in_flight or (tmp_path / name).read_text() == "done"
+
+
+def _sleep(path):
+    import time
+
+    time.sleep(3)
+    return path
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_worker_beside_others_ends_the_run_and_its_process(tmp_path):
+    configure_nipype(tmp_path / "crash", verbose=False)
+    workflow = pe.Workflow("beside_wf", base_dir=str(tmp_path / "work"))
+    killed = pe.Node(Function(function=_die, input_names=[], output_names=["out"]), "killed")
+    beside = pe.Node(Function(function=_sleep, input_names=["path"], output_names=["out"]), "beside")
+    beside.inputs.path = "x"
+    workflow.add_nodes([killed, beside])
+    assert run_graph(workflow, plugin="MultiProc", plugin_args={"n_procs": 2, "memory_gb": 2}) is not None
+    assert "killed" in {failure.step for failure in failures_of("01", tmp_path / "crash")}
+    threads = [thread for thread in threading.enumerate() if "ExecutorManager" in type(thread).__name__]
+    for thread in threads:  # Python waits for them at its exit
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 class _Future:
