@@ -1,6 +1,7 @@
 """Running a graph and telling what failed, in words."""
 
 import contextlib
+import gc
 import logging
 import shutil
 import time
@@ -115,7 +116,11 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
 
     plugin_args["status_callback"] = told
     with contextlib.chdir(workflow.base_dir) if nipype_config.resource_monitor else contextlib.nullcontext():
-        ended = _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
+        gc.freeze()  # Nipype collects garbage twice a step, through all that was ever loaded: a quarter second each
+        try:
+            ended = _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
+        finally:
+            gc.unfreeze()
     _raise_received()
     return ended
 

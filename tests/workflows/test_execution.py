@@ -1,6 +1,9 @@
+import gc
+
 import pytest
 
 from mrspec_prep.reports.crashes import cause_of
+from mrspec_prep.workflows import execution
 from mrspec_prep.workflows.execution import failures_of
 
 CRASH = """Node: mrspec_prep_wf.sub_01_wf.series_0_dwi_wf.roi
@@ -67,3 +70,12 @@ def test_no_crash_file_no_failure(tmp_path):
 )
 def test_what_the_machine_did_is_told_with_a_remedy(raised, remedy):
     assert f"Remedy: {remedy}" in cause_of(f"Traceback:\nNodeExecutionError: Exception raised\n{raised}\n")
+
+
+def test_what_is_loaded_is_left_out_of_collections_while_a_graph_runs(monkeypatch):
+    frozen = []
+    monkeypatch.setattr(execution, "_run", lambda *_: frozen.append(gc.get_freeze_count()))
+    monkeypatch.setattr(execution.nipype_config, "resource_monitor", False)
+    execution.run_graph(object())
+    assert frozen[0] > 1000
+    assert gc.get_freeze_count() == 0
