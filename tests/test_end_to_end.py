@@ -19,7 +19,7 @@ from tests.docs_pages import DOCS, blocks
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 ZEBRA = EXAMPLES / "zebra_t2star-adc"
 TRUTH = EXAMPLES / "truth" / "zebra_t2star-adc"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 def mrspec_prep(*words):
@@ -172,7 +172,6 @@ def test_the_group_can_collect_what_participants_leave(finished):
         np.testing.assert_array_equal(found.sigma, noise.get_fdata(dtype=np.float32)[found.roi])
 
 
-@pytest.mark.long
 def test_a_second_run_redoes_nothing_and_other_processes_change_nothing(finished, tmp_path):
     folder, _ = finished
     again = run_zebra(folder, "--nprocs", "1")

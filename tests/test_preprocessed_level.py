@@ -17,6 +17,7 @@ SCANS = [f"sub-01/dwi/sub-01_acq-te{te}_dwi.nii.gz" for te in ("078", "150")]
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 def test_maps_and_report_of_two_scans_that_qsiprep_concatenated(tmp_path):
     raw = copy_raw(ZEBRA, tmp_path / "bids", SCANS)
     mask = np.zeros((24, 24, 4))

@@ -191,6 +191,7 @@ def test_of_diffusion_at_several_echo_times_the_volumes_without_weighting_are_av
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.long
 def test_the_network_itself_learns_from_two_echoes(tmp_path):
     """No stand-in: shipped weights, learning, simulated errors and risk, as written by the node."""
     make_dataset(tmp_path / "bids", times=(20.0, 80.0))

@@ -36,7 +36,7 @@ def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resource
     workflow = pe.Workflow(WORKFLOW_NAME, base_dir=str(work_dir))
     for plan in plans:
         participant = init_participant_wf(
-            plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, measured=measured or {}
+            plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, measured=measured
         )
         crash_dir = participant_log(out_dir, plan.subject, run_id)
         participant.config["execution"] = {"crashdump_dir": str(crash_dir), "crashfile_format": "txt"}
@@ -46,7 +46,7 @@ def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resource
     return workflow
 
 
-def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measured):
+def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measured=None):
     """Wire one participant.
 
     Inputs
@@ -79,7 +79,7 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measure
             name=name,
             omp_nthreads=resources.omp_nthreads,
             memory=StepMemory(
-                estimated_mem_gb(series_plan), resources.mem_gb, measured.get(series_plan.options.hash(), {})
+                estimated_mem_gb(series_plan), resources.mem_gb, (measured or {}).get(series_plan.options.hash(), {})
             ),
         )
         saved += [(spectral, label) for label in spectral.list_node_names() if label.startswith("save")]
