@@ -111,6 +111,7 @@ def test_the_bids_validator_finds_no_error(place):
     assert [issue for issue in issues if issue.get("severity") == "error"] == []
 
 
+@pytest.mark.long
 def test_the_number_of_compartments_steers_alpha_of_spectra_along_one_axis(place):
     options = ["--set", "nnls.wanted=true", "--set", "kernel.points=[60]"]
     fixed, steered = (run_beside(place, *options, *more) for more in ([], ["--set", "classifier.steer=alpha"]))

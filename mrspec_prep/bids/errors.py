@@ -6,7 +6,6 @@ LARGEST_TEXT = 64 << 20  # bytes of a sidecar or table; larger ones are none
 LONGEST_VALUE = 2000  # characters of a value that a message repeats
 
 
-
 class InputError(ValueError):
     """Input that cannot be used as it is.
 

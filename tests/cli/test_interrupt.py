@@ -45,6 +45,7 @@ def _scancel(process):
     os.killpg(process.pid, signal.SIGTERM)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stop", "code"), [(_ctrl_c, 130), (_scancel, 143)])
 def test_an_interrupted_run_ends_soon_says_how_to_go_on_and_leaves_nothing_behind(tmp_path, stop, code):
     words = [sys.executable, "-m", "mrspec_prep", ZEBRA, tmp_path / "out", "participant", "-w", tmp_path / "work"]
