@@ -85,6 +85,7 @@ def run_participants(args, settings, run_id, resources):
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
     if args.dry_run:
+        resources = resources.shared_by(sum(len(plan.series) for plan in plans))
         for plan in plans:
             print(describe_plan(plan, resources))
             LOGGER.info(
@@ -143,7 +144,6 @@ def compute(args, settings, run_id, plans, refused, resources):
     Returns as ``run_participants``.
     """
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
-    resources = resources.shared_by(sum(len(plan.series) for plan in plans))
     plugin, plugin_args = plugin_of(args.use_plugin, resources)
     work_dir = args.work_dir.expanduser().absolute()
     warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
@@ -159,6 +159,7 @@ def compute(args, settings, run_id, plans, refused, resources):
         )
     done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
     todo = [plan for plan in plans if plan not in done]
+    resources = resources.shared_by(sum(len(plan.series) for plan in todo))
     for subject in [*(plan.subject for plan in todo), *refused]:
         forget_finished(out_dir, subject)
     for plan in done:
