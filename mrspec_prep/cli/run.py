@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import shlex
 import signal
 import sys
 import time
@@ -144,7 +145,7 @@ def _remedy(error):
 
 
 def _command(argv):
-    return "mrspec_prep " + " ".join(sys.argv[1:] if argv is None else argv)
+    return shlex.join(["mrspec_prep", *(sys.argv[1:] if argv is None else argv)])
 
 
 def _check_dask(args):

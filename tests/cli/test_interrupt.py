@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def _scancel(process):
 @pytest.mark.long
 @pytest.mark.parametrize(("stop", "code"), [(_ctrl_c, 130), (_scancel, 143)])
 def test_an_interrupted_run_ends_soon_says_how_to_go_on_and_leaves_nothing_behind(tmp_path, stop, code):
-    words = [sys.executable, "-m", "mrspec_prep", ZEBRA, tmp_path / "out", "participant", "-w", tmp_path / "work"]
+    words = [sys.executable, "-m", "mrspec_prep", ZEBRA, tmp_path / "out", "participant", "-w", tmp_path / "my work"]
     process = subprocess.Popen(
         [str(w) for w in words] + ["--nprocs", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -61,6 +62,8 @@ def test_an_interrupted_run_ends_soon_says_how_to_go_on_and_leaves_nothing_behin
     _, said = process.communicate(timeout=30)
     assert process.returncode == code
     assert "type the same command again" in said.splitlines()[-1]
+    typed = said.splitlines()[-1].split("again: ")[1]
+    assert shlex.split(typed) == ["mrspec_prep", *map(str, words[3:]), "--nprocs", "2"]
     assert "Traceback" not in said
     assert not list((tmp_path / "out").rglob(f"*{PARTIAL}"))
     time.sleep(0.5)
