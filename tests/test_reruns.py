@@ -65,6 +65,33 @@ def test_deleted_results_come_back_although_the_work_directory_knows_them(place)
     assert (place / "out/sub-01.html").is_file()
 
 
+def test_damaged_intermediate_results_are_computed_again_and_nothing_else(place, capsys):
+    assert run(place) == 0
+    first, series = results(place), place / "work/mrspec_prep_wf/sub_01_wf/series_0_dwi_wf"
+    whole = {path: path.read_bytes() for path in series.rglob("*.np?")}
+    written = (series / "roi/roi.npy").stat().st_mtime_ns
+    result, fit = series / "nnls/result_nnls.pklz", series / "inspect_em/fit.npz"
+    for path in (result, fit):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (series / "noise/noise.npy").unlink()
+    (series / "signals/signals.npy").write_bytes(bytes((series / "signals/signals.npy").stat().st_size))
+    shutil.rmtree(place / "out")
+    capsys.readouterr()
+    assert run(place) == 0
+    said = capsys.readouterr().err
+    for step, words in {
+        "nnls": "result_nnls.pklz has",
+        "inspect_em": "fit.npz has",
+        "noise": "noise.npy is missing",
+        "signals": "signals.npy does not hold what was written",
+    }.items():
+        assert f"sub_01.series_0_dwi.{step} is damaged ({words}" in said
+    assert said.count("this step is computed again") == 4
+    assert (series / "roi/roi.npy").stat().st_mtime_ns == written
+    assert results(place) == first
+    assert {path: path.read_bytes() for path in series.rglob("*.np?")} == whole
+
+
 def test_settings_changed_and_changed_back_give_the_first_results(place):
     assert run(place) == 0
     first = results(place)

@@ -30,6 +30,7 @@ from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, dr
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, init_group_wf
 from mrspec_prep.workflows.group_planning import plan_group
 from mrspec_prep.workflows.measured_memory import resources_used
+from mrspec_prep.workflows.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
 
@@ -125,6 +126,7 @@ def compute_group(args, settings, run_id, plan, resources):
     )
     if args.write_graph:
         LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph_group.dot"))
+    mend([work_dir / GROUP_WORKFLOW])
     progress = GroupProgress(len(plan.cohort.members))
     ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
     if args.resource_monitor:

@@ -39,12 +39,14 @@ from mrspec_prep.workflows.execution import (
 from mrspec_prep.workflows.feasibility import check_feasible, check_memory
 from mrspec_prep.workflows.measured_memory import measured_before, resources_used, table_in_words
 from mrspec_prep.workflows.participant import (
+    WORKFLOW_NAME,
     init_participants_wf,
     participant_log,
     participant_workflow_name,
     series_settings,
 )
 from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
 
@@ -184,6 +186,7 @@ def compute(args, settings, run_id, plans, refused, resources):
             resources.nprocs,
             resources.omp_nthreads,
         )
+        mend(work_dir / WORKFLOW_NAME / participant_workflow_name(plan.subject) for plan in todo)
         progress = Progress(steps_of(workflow, [plan.subject for plan in todo]))
         with contextlib.closing(progress):
             ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)

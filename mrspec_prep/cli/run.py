@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -28,6 +29,7 @@ from mrspec_prep.workflow_files import WorkflowNotFoundError
 from mrspec_prep.workflows.execution import RECEIVED, Interrupted, interrupt
 
 LOGGER = logging.getLogger("mrspec_prep")
+OTHERS_WRITE = 0o002  # nobody beside user and group may change what a run leaves, whatever the system's own mask
 END_SECONDS = 10  # until killed workers are gone
 USAGE_ERRORS = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError)
 
@@ -53,6 +55,7 @@ def run(argv=None):
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4().hex[:8]}"
     out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
     _listen()
+    os.umask(os.umask(0) | OTHERS_WRITE)
     try:
         _check_words(argv)
         check_output(bids_dir, out_dir)

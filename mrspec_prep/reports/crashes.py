@@ -10,14 +10,14 @@ MEMORY = (
 )
 WRITABLE = "make OUT_DIR and the work directory writable, or give others, then type the same command again"
 DISK = "check the disk and its connection, then type the same command again"
-CLEAN = "an intermediate result is damaged: type the same command with --clean-workdir"
+AGAIN = "an intermediate result is damaged: type the same command again, which finds and computes it anew"
 #: what a cause says -> what the user can do about it; the first that fits
 REMEDIES = {
     r"No space left on device|Disk quota exceeded|File too large": SPACE,
     r"MemoryError|[Cc]annot allocate memory|can't allocate memory|[Uu]nable to allocate|out of memory": MEMORY,
     r"Read-only file system|Permission denied": WRITABLE,
     r"EOF: reading array|cannot reshape array|BadZipFile|UnpicklingError|truncated|Ran out of input|JSONDecodeError|"
-    r"Compressed file ended|while decompressing|allow_pickle|CRC check failed": CLEAN,
+    r"Compressed file ended|while decompressing|allow_pickle|CRC check failed": AGAIN,
     r"Input/output error|Stale file handle|Remote I/O error": DISK,
 }
 RAISED = re.compile(r"[\w.]*(Error|Exception|Died|Interrupt|Warning|BadZipFile)(\b.*?:.*)?")

@@ -12,6 +12,7 @@ from mrspec_prep.interfaces.group_fit import OF_THE_COMPONENTS, OF_THE_FIT, FitG
 from mrspec_prep.interfaces.group_maps import SaveGroupMaps
 from mrspec_prep.interfaces.group_tables import SaveGroup
 from mrspec_prep.interfaces.reportlets import GroupReport
+from mrspec_prep.workflows.steps import Step
 
 GROUP_WORKFLOW = "mrspec_prep_group_wf"
 MOST_PER_NODE = 16  # series that one node maps
@@ -41,12 +42,12 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
         "seed": plan.seed,
     } | ({"atlas": str(frozen)} if frozen else {})
     parts = parts_of(len(records), resources.nprocs)
-    rows = pe.Node(Merge(len(parts)), "rows", run_without_submitting=True)
-    tables = pe.Node(
+    rows = Step(Merge(len(parts)), "rows", run_without_submitting=True)
+    tables = Step(
         SaveGroup(plan=str(plan_file), people=str(people_file), workflow_name=plan.workflow, **saving),
         "save_tables",
     )
-    report = pe.Node(GroupReport(out_dir=str(out_dir)), "report", mem_gb=1.0)
+    report = Step(GroupReport(out_dir=str(out_dir)), "report", mem_gb=1.0)
     workflow.connect([(rows, tables, [("out", "rows")]), (tables, report, [("out_files", "out_files")])])
     fits = [] if frozen else _fit_nodes(plan, plan_file, work_dir, resources, dask)
     for node, name in fits:
@@ -81,7 +82,7 @@ def _fit_nodes(plan, plan_file, work_dir, resources, dask):
         components = FitGroupMap(settings={name: settings[name] for name in OF_THE_COMPONENTS}, **common)
         fits.append(("fit_components", components, "map_fit"))
     return [
-        (pe.Node(interface, label, n_procs=resources.nprocs, run_without_submitting=True), name)
+        (Step(interface, label, n_procs=resources.nprocs, run_without_submitting=True), name)
         for label, interface, name in fits
     ]
 
@@ -94,7 +95,7 @@ def _maps_node(number, part, records, saving, resources):
     )
     mem_gb = max(maps_mem_gb(record) for record in records[part])
     name = f"save_maps_{number}"
-    return pe.Node(interface, name, n_procs=threads, mem_gb=min(mem_gb, resources.mem_gb))
+    return Step(interface, name, n_procs=threads, mem_gb=min(mem_gb, resources.mem_gb))
 
 
 def checkpoint_folder(work_dir):

@@ -17,6 +17,7 @@ from mrspec_prep.workflows.fingerprinting import init_mrf_wf
 from mrspec_prep.workflows.measured_memory import StepMemory
 from mrspec_prep.workflows.mrf_planning import fingerprint_mem_gb
 from mrspec_prep.workflows.spectral import init_spectral_wf
+from mrspec_prep.workflows.steps import Step
 
 PYTORCH_GB = 0.5  # once imported
 WORKFLOW_NAME = "mrspec_prep_wf"
@@ -55,7 +56,7 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measure
         Derivatives of every series and ``sub-<label>.html``.
     """
     workflow = pe.Workflow(participant_workflow_name(plan.subject))
-    report = pe.Node(SubjectReport(out_dir=str(out_dir), subject=plan.subject), "report", mem_gb=0.5)
+    report = Step(SubjectReport(out_dir=str(out_dir), subject=plan.subject), "report", mem_gb=0.5)
     saved = []
     for number, series_plan in enumerate(plan.series):
         name = series_workflow_name(number, series_plan)
@@ -83,7 +84,7 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measure
             ),
         )
         saved += [(spectral, label) for label in spectral.list_node_names() if label.startswith("save")]
-    merge = pe.Node(Merge(len(saved)), "outputs", run_without_submitting=True)
+    merge = Step(Merge(len(saved)), "outputs", run_without_submitting=True)
     for position, (spectral, label) in enumerate(saved):
         workflow.connect(spectral, f"{label}.out_files", merge, f"in{position + 1}")
     workflow.connect(merge, "out", report, "out_files")

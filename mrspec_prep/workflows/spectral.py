@@ -21,6 +21,7 @@ from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertai
 from mrspec_prep.options import MAGNITUDES
 from mrspec_prep.workflows.measured_memory import StepMemory
 from mrspec_prep.workflows.scan_planning import kind_of
+from mrspec_prep.workflows.steps import Step
 
 UNKNOWN = StepMemory(1.0)
 
@@ -63,7 +64,7 @@ class Graph:
         """Add a node; it is told when an image that it reads is replaced."""
         if hasattr(interface.inputs, "fingerprint"):
             interface.inputs.fingerprint = self.plan.fingerprint
-        self.nodes[label] = pe.Node(interface, label, n_procs=threads, mem_gb=self.memory.of(label))
+        self.nodes[label] = Step(interface, label, n_procs=threads, mem_gb=self.memory.of(label))
         self.workflow.add_nodes([self.nodes[label]])
 
     def connect(self, source, target, **fields):
