@@ -13,6 +13,9 @@ async function inflate(id) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** Bytes of blocks that were asked for, by name: what several scans share is inflated once. */
+const INFLATED = new Map();
+
 /** Everything about one series. Voxels are numbered in C order of the region. */
 class ViewerData {
   constructor(header) {
@@ -27,9 +30,10 @@ class ViewerData {
 
   /** Inflate blocks unless they are there; names without the series. */
   async load(...names) {
-    const wanted = names.map((name) => `${this.header.slug}_data_${name}`);
-    await Promise.all(wanted.map(async (id) => {
-      if (!this.blocks[id] && document.getElementById(id)) this.blocks[id] = await inflate(id);
+    const shared = this.header.shared || {}, wanted = names.map((name) => shared[name] || `${this.header.slug}_data_${name}`);
+    await Promise.all(wanted.filter((id) => !this.blocks[id] && document.getElementById(id)).map(async (id) => {
+      if (!INFLATED.has(id)) INFLATED.set(id, inflate(id));
+      this.blocks[id] = await INFLATED.get(id);
     }));
   }
 

@@ -39,7 +39,8 @@ Object.assign(Viewer.prototype, {
     const signals = cluster.mean ? { means: cluster.mean, volumes: null, errors: cluster.spread, fit: fit.values } : null;
     const peaks = cluster.peaks.map((peak, i) => [["Largest peak", "Second peak", "Third peak"][i], peak.text]);
     return {
-      title: `Cluster ${m + 1}: ${cluster.n} voxels${cluster.share ? ` (${cluster.share})` : ""}`,
+      title: `Cluster ${m + 1}${this.around ? ` in ${header.title}` : ""}: ${cluster.n} voxels${cluster.share ? ` (${cluster.share})` : ""}`,
+      more: cluster.whole ? `of the whole group ${cluster.whole}` : "",
       color: data.layer("Clusters", "cluster").colors[m], signals, fits: [], sigma: NaN, spectrum: fit.spectrum || spectrum, peaks: cluster.peaks,
       residuals: signals && fit.values && fit.values.map((value, g) => (cluster.mean[g] - value) / cluster.spread[g]),
       unit: "SD", note: "Bars and SD: standard deviation over the voxels of the cluster.", rows: [["Voxels", String(cluster.n)], ...peaks],
@@ -73,6 +74,7 @@ Object.assign(Viewer.prototype, {
       if (shown.note) parts.push(element("p", { class: "note" }, shown.note));
     }
     if (shown.spectrum) parts.push(element("h4", {}, state.cluster >= 0 ? "Spectrum of the cluster" : state.fit === "cluster" ? "Spectrum of its cluster" : "Spectrum of the voxel"), spectrumPlot(data, shown.spectrum, shown.color, shown.peaks));
+    if (this.around) parts.push(...this.around.panel(state.cluster));
     if (shown.rows.length) parts.push(this.table("numbers", "All numbers", ["", "value"], this.grouped(shown.rows), !shown.signals));
     if (shown.signals) parts.push(this.table("signals", "Signals as a table", this.signalNames(shown), this.signalRows(shown)));
     return parts;
@@ -122,20 +124,3 @@ Object.assign(Viewer.prototype, {
     return element("details", { "data-name": name, open }, element("summary", {}, summary), element("div", { class: "scroll" }, element("table", { class: "numbers" }, head, element("tbody", {}, ...body))));
   },
 });
-
-/** Viewers open when they come near the screen, or at a press of their button. */
-function startViewers() {
-  const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); entry.target.viewer.open(); }
-  }, { rootMargin: "200px" });
-  for (const root of document.querySelectorAll(".viewer")) {
-    root.viewer = new Viewer(root);
-    root.dataset.state = "waiting"; // holds the room it will need: what lies below does not jump
-    const button = root.querySelector("button");
-    button.hidden = false;
-    button.addEventListener("click", () => root.viewer.open());
-    near.observe(root);
-  }
-}
-
-startViewers();

@@ -200,11 +200,17 @@ class ClusterMap:
         1 to M, 0 outside.
     reference : (x, y, z) array or None
         Reference image on the same grid.
+    path : Path
+        Of the labels.
+    signals : Path or None
+        Of the compressed signals that were fitted.
 
     """
 
     labels: object
     reference: np.ndarray | None
+    path: Path
+    signals: Path | None
 
 
 def read_cluster_map(out_dir, participant, series):
@@ -235,7 +241,8 @@ def read_cluster_map(out_dir, participant, series):
         if _identity(parse_name(path)) == wanted:
             labels = read_map(path)
             reference = _reference(out_dir, labels.metadata)
-            return ClusterMap(labels.canonical(), None if reference is None else _same_grid(reference, labels))
+            same = None if reference is None else _same_grid(reference, labels)
+            return ClusterMap(labels.canonical(), same, path, _beside(out_dir, labels.metadata, "{}"))
     return None
 
 
@@ -245,16 +252,22 @@ def _identity(entities):
 
 def _reference(out_dir, metadata):
     """Reference image that lies beside the source of a cluster map, or None."""
+    path = _beside(out_dir, metadata, "{stem}_desc-reference_dwimap.nii.gz")
+    return None if path is None else read_map(path)
+
+
+def _beside(out_dir, metadata, name):
+    """File by the source of a cluster map: the source itself (``{}``), or one with its ``{stem}``; None without."""
     roots = {"": out_dir, **linked_datasets(out_dir)}
     for source in metadata.get("Sources", []):
         scheme, _, rest = str(source).partition(":")
-        name, _, inside = rest.partition(":")
-        if scheme != "bids" or name not in roots or "_desc-" not in inside:
+        dataset, _, inside = rest.partition(":")
+        if scheme != "bids" or dataset not in roots or "_desc-" not in inside or ".." in inside:
             continue
         stem = inside.rpartition("_desc-")[0].partition("_model-")[0]
-        path = Path(roots[name]) / f"{stem}_desc-reference_dwimap.nii.gz"
+        path = Path(roots[dataset]) / name.format(inside, stem=stem)
         if path.is_file():
-            return read_map(path)
+            return path
     return None
 
 

@@ -16,11 +16,21 @@ MOST_COLUMNS = 6  # of participants.tsv shown
 DASH = "–"
 
 
-def participants_table(results, words):
-    """One row per scan that took part, linked to the participant's own report where there is one."""
+def participants_table(results, words, packed=()):
+    """One row per scan that took part, linked to the participant's own report where there is one.
+
+    Parameters
+    ----------
+    results : GroupResults
+    words : dict
+        Content of ``data/group_report.toml``.
+    packed : collection of int
+        Rows that the viewer can show.
+
+    """
     count_of = int(results.included.sum())
     who = results.column("participant_id")
-    columns = {"participant": [_link(results, str(name), row) for row, name in enumerate(who)]}
+    columns = {"participant": [_cell(results, str(name), row, packed) for row, name in enumerate(who)]}
     if results.column("session") is not None:
         columns["session"] = _texts(results.column("session"))
     if len(results.sites) > 1:
@@ -47,6 +57,14 @@ def participants_table(results, words):
     note = words["captions"]["participants_note"] if shown else ""
     colors = [results.colors[m] for m in main] if shares.size else ()
     return table_block(list(columns), rows, note, colors, words=True, sortable=len(rows) > 1)
+
+
+def _cell(results, participant, row, packed):
+    """Cell of a participant's name: linked, with a button that shows the scan."""
+    cell = {"text": participant, "href": report_address(results, participant, row)}
+    if row in packed:
+        cell["show"] = {"viewer": "group", "what": "scan", "index": row, "label": f"Show the maps of {participant}"}
+    return cell
 
 
 def excluded_table(results):
@@ -86,14 +104,24 @@ def _texts(values):
     return [DASH if str(value) == "n/a" else str(value) for value in values]
 
 
-def _link(results, participant, row):
-    """Name of a participant, linked to its report where that lies in this dataset or its site's."""
+def report_address(results, participant, row):
+    """Address of a participant's report, seen from the group's; None where there is none in this dataset or its site's.
+
+    Parameters
+    ----------
+    results : GroupResults
+    participant : str
+        ``sub-<label>``.
+    row : int
+        Among the scans that took part.
+
+    """
     name = f"{participant}.html"
     if (results.out_dir / name).is_file():
-        return {"text": participant, "href": quote(name)}
+        return quote(name)
     site = str(results.column("site")[row]) if results.sites else ""
     root = linked_datasets(results.out_dir).get(site)
     if root is not None and (Path(root) / name).is_file():
         way = os.path.relpath((Path(root) / name).resolve(), results.out_dir.resolve())
-        return {"text": participant, "href": quote(Path(way).as_posix())}
-    return participant
+        return quote(Path(way).as_posix())
+    return None

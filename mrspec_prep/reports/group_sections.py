@@ -20,6 +20,7 @@ from mrspec_prep.reports.html import Section, table_block, verdict_block
 from mrspec_prep.reports.methods import cited_keys, compose, numbered, reference_in_words
 from mrspec_prep.reports.sections import Pen, peak_table, selection_blocks
 from mrspec_prep.reports.spectrum_figures import overlay_figure, spectra_figure
+from mrspec_prep.reports.viewer.group_block import group_viewer_blocks, shown_scans
 from mrspec_prep.reports.words import count, join, number, percent, place_in_words
 
 MOST_MAPS = 32  # scans whose maps are drawn
@@ -49,9 +50,11 @@ def group_sections(results, words, pen):
     list of Section
 
     """
+    viewer = tuple(group_viewer_blocks(results, words))
     parts = {
         "verdict": _verdict,
-        "participants": _participants,
+        "viewer": lambda *_: viewer,
+        "participants": lambda *given: _participants(*given, shown_scans(viewer)),
         "sites": _sites,
         "spectra": _spectra,
         "proportions": _proportions,
@@ -96,13 +99,13 @@ def _verdict(results, words, pen):
         yield {"kind": "key_figures", "entries": entries}
 
 
-def _participants(results, words, pen):
+def _participants(results, words, pen, shown):
     if not results.table:
         return
     if (~results.included).any():
         yield excluded_table(results)
     if results.included.any():
-        yield participants_table(results, words)
+        yield participants_table(results, words, shown)
 
 
 def _sites(results, words, pen):
@@ -180,7 +183,7 @@ def _spectra(results, words, pen):
         yield pen.figure(
             overlay_figure(results.spectra.spectra, grid, names, colors, peaks), "overlay", captions["overlay"]
         )
-    yield peak_table(results)
+    yield peak_table(results, "group")
 
 
 def _proportions(results, words, pen):

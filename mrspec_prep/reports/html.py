@@ -12,7 +12,10 @@ from mrspec_prep.bids.catalogue import data_text
 
 SIGNS = {"good": "✓", "caution": "!", "problem": "×"}
 SCRIPTS = {  # of each kind of block that is alive, in the order of loading
-    "viewer": ("viewer_data.js", "viewer_plots.js", "viewer.js", "viewer_panel.js"),
+    "viewer": (
+        "viewer_data.js", "viewer_plots.js", "viewer.js", "viewer_slices.js", "viewer_input.js", "viewer_panel.js",
+        "viewer_group.js", "viewer_start.js",
+    ),
     "table": ("tables.js",),
 }
 
@@ -117,8 +120,9 @@ def verdict_block(verdict):
 def table_block(headers, rows, note="", colors=(), words=False, sortable=False):
     """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left.
 
-    A cell is text, or a dict of ``text`` and ``href`` for a link. Rows of a ``sortable`` one can be sorted and
-    filtered by the reader.
+    A cell is text, or a dict of ``text``, ``href`` for a link (or None), and ``show`` for a button: ``viewer`` and
+    ``label``, ``what`` (cluster, scan) and ``index`` of what the viewer shows then. Rows of a ``sortable`` one can be
+    sorted and filtered by the reader.
     """
     kind = {"kind": "table", "headers": headers, "rows": rows, "note": note, "sortable": sortable}
     return kind | {"colors": list(colors), "style": "words" if words else "numbers"}

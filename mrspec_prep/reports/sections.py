@@ -221,18 +221,20 @@ def _spectra(series, words, pen):
         figure = overlay_figure(clusters.spectra, grid, names[first:], colors[first:], peaks[first:])
         yield pen.figure(figure, "overlay", words["captions"]["overlay"])
     if same_grid:
-        yield peak_table(series)
+        yield peak_table(series, series.slug)
 
 
-def peak_table(series):
-    """Clusters as a table, one row each with its largest peaks."""
+def peak_table(series, viewer):
+    """Clusters as a table, one row each with its largest peaks; a row shows its cluster in the viewer of that name."""
     clusters, grid = series.clusters, series.grid
     n_peaks = max([1, *(min(len(cluster["peaks"]), MAX_PEAKS) for cluster in clusters)])
     rows = []
     for index, cluster in enumerate(clusters):
         cells = [f"{', '.join(place_in_words(p, grid))} ({percent(p['fraction'])})" for p in cluster["peaks"][:n_peaks]]
         share = percent(cluster["weight"]) if "weight" in cluster else ""
-        rows.append([f"Cluster {index + 1}", share, *cells, *["\u2013"] * (n_peaks - len(cells))])
+        name = f"Cluster {index + 1}"
+        show = {"viewer": viewer, "what": "cluster", "index": index, "label": f"Show {name.lower()} in the viewer"}
+        rows.append([{"text": name, "show": show}, share, *cells, *["\u2013"] * (n_peaks - len(cells))])
     order = ", ".join(axis_entry(axis)["symbol"] for axis in grid.names)
     titles = [f"{which} peak: {order}" for which in ("largest", "second", "third")[:n_peaks]]
     colors = [color_of(cluster, index) for index, cluster in enumerate(clusters)]

@@ -115,13 +115,26 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
-    def press(self, key):
-        """Press and release a key by its name, such as ``ArrowLeft`` or ``Tab``."""
+    def drag(self, start, stop, button="left", modifiers=0):
+        """Press a button at a place of the window, pull it to another and release it [pixel]; modifiers: 8 is Shift."""
+        held = {"button": button, "buttons": {"left": 1, "right": 2}[button], "modifiers": modifiers, "clickCount": 1}
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", stop), ("mouseReleased", stop)):
+            self("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
+
+    def double_click(self, x, y):
+        """Click twice at a place of the window [pixel]."""
+        for n in (1, 2):
+            for kind in ("mousePressed", "mouseReleased"):
+                self("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=n)
+
+    def press(self, key, modifiers=0):
+        """Press and release a key by its name, such as ``ArrowLeft`` or ``Tab``, or a letter."""
         codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34,
                  "Tab": 9, "Enter": 13}  # fmt: skip
         text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **text)
+            self("Input.dispatchKeyEvent", type=kind, key=key, code=key, modifiers=modifiers,
+                 windowsVirtualKeyCode=codes.get(key) or ord(key.upper()), **text)  # fmt: skip
 
     def picture(self, path, whole=False):
         """Write what the window shows as a PNG."""

@@ -6,10 +6,12 @@ import nibabel as nib
 import numpy as np
 
 from benchmarks.simulated_study import COMPARTMENTS, SITES, TISSUES, Study, encodings_of, scans_of
+from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.bids.derivatives import output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.spectra_files import write_cluster_spectra
 from mrspec_prep.interfaces.group_comparison import write_comparison
-from mrspec_prep.physics import default_grid
+from mrspec_prep.physics import default_grid, kernel_matrix
+from mrspec_prep.spectra.compression.truncation import compress_signals, truncate_kernel
 
 ABOUT = {"OptionsHash": "0f1e2d3c4b5a", "Seed": 0, "SoftwareVersion": "mrspec_prep 0.3.0"}
 
@@ -42,6 +44,7 @@ def write_group(out, study=None, chosen=True, left_out=True, compare="group", od
         shares = np.bincount(labels[labels > 0], minlength=m + 1)[1:] / (labels > 0).sum()
         if maps:
             _write_maps(out, raw, names, labels, scan, study, sources[-1], shares)
+            _write_compressed(source, labels > 0, scan, study, person)
         residual = rng.normal(1.01, 0.02) * (1.5 if odd_site and person.site == 1 else 1)
         rows.append({
             "participant_id": f"sub-{label}", "session": f"ses-{scan.session}" if scan.session else None,
@@ -78,6 +81,27 @@ def write_group(out, study=None, chosen=True, left_out=True, compare="group", od
     return out
 
 
+def grid_of(study):
+    """Grid of the group's spectra."""
+    return default_grid(("diffusivity", "t2star"), encodings_of(study.protocols[0]), points=(30, 30))
+
+
+def _write_compressed(path, roi, scan, study, person):
+    """Compressed signals as a participant's run leaves them, of every 10th encoding only."""
+    encodings = encodings_of(study.protocols[person.site % len(study.protocols)])
+    few = np.arange(0, len(encodings), 10)
+    encodings, grid = encodings.take(few), grid_of(study)
+    truncated = truncate_kernel(kernel_matrix("adc-t2star", encodings, grid))
+    signals, outside = compress_signals(scan.images[roi][:, few].astype(float), truncated)
+    protocol = CompressedProtocol(
+        {"name": "adc-t2star"}, encodings, grid, truncated.projection, truncated.singular_values
+    )
+    about = ABOUT | {"Sources": [], "Datatype": "dwi", "Suffix": "dwi", "NoiseDistribution": "gaussian",
+                     "SignalsAre": "as measured"}  # fmt: skip
+    write_compressed(path, signals=signals, sigma=np.full(int(roi.sum()), scan.noise_std), outside=outside, roi=roi,
+                     affine=np.diag([-3.0, 3, 3, 1]), protocol=protocol, metadata=about)  # fmt: skip
+
+
 def _write_maps(out, raw, names, labels, scan, study, source, shares):
     affine = np.diag([-3.0, 3, 3, 1])
     like = raw / "like.nii.gz"
@@ -92,7 +116,7 @@ def _write_maps(out, raw, names, labels, scan, study, source, shares):
 
 
 def _write_spectra(out, study, rows, sources, sites, frozen):
-    grid = default_grid(("diffusivity", "t2star"), encodings_of(study.protocols[0]), points=(30, 30))
+    grid = grid_of(study)
     bins, spectra, peaks = grid.bins(), [], []
     for content in TISSUES.values():
         spectrum, found = np.zeros(grid.n_bins), []

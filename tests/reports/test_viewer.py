@@ -101,6 +101,14 @@ def click(page, right, up):
     return page.js(f"[{VIEWER}.viewer.header.shape, {VIEWER}.viewer.header.corner, {VIEWER}.viewer.state.plane]")
 
 
+def choose_map(page, title):
+    """Lay a map over the image; the titles of all."""
+    titles = page.js("[...document.querySelectorAll('.viewer select')[0].options].map((o) => o.textContent)")
+    page.js(f"(() => {{ const s = document.querySelector('.viewer select'); s.value = {titles.index(title) - 1};"
+            "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    return titles
+
+
 def table(page, name):
     """Rows of a table of the panel, as texts."""
     rows = f"[...document.querySelectorAll('[data-name={name}] tbody tr')]"
@@ -191,6 +199,50 @@ def test_keys_move_by_voxels_and_slices_and_focus_is_seen(opened):
     assert opened.js("document.activeElement.matches('.viewer input, .viewer select, .viewer canvas')")
 
 
+def ends(page):
+    """Black and white of the image, first and last value of the map's colours."""
+    viewer = f"{VIEWER}.viewer"
+    return page.js(f"[...{viewer}.state.window, {viewer}.range()[0], {viewer}.range().at(-1)]")
+
+
+def test_brightness_and_colours_follow_drags_and_keys_and_go_back(opened):
+    choose_map(opened, "Mean diffusivity")
+    click(opened, 0.5, 0.5)
+    where, first = place(opened), ends(opened)
+    left, top, width, height = opened.js(
+        "(() => { const b = document.querySelector('.views canvas').getBoundingClientRect();"
+        "return [b.left, b.top, b.width, b.height]; })()"
+    )
+    start = (left + width / 2, top + height / 2)
+    opened.drag(start, (start[0], start[1] + 125), "right")
+    darker = ends(opened)
+    assert darker[:2] == pytest.approx([end + (first[1] - first[0]) / 2 for end in first[:2]])
+    opened.drag(start, (start[0] + 250, start[1]), "right")
+    assert ends(opened)[1] - ends(opened)[0] == pytest.approx(np.e * (first[1] - first[0]))
+    assert ends(opened)[2:] == first[2:] and place(opened) == where
+    opened.drag(start, (start[0] - 250, start[1]), "right", modifiers=8)
+    colours = ends(opened)[2:]
+    assert colours[1] - colours[0] == pytest.approx((first[3] - first[2]) / np.e, rel=1e-6)
+    told = opened.js("document.querySelector('.stage > .note').textContent").replace("\u2212", "-")
+    assert f"black at {ends(opened)[0]:.0f}, white at " in told
+    opened.double_click(*start)
+    assert ends(opened) == first
+    opened.press("c")
+    opened.press("B", modifiers=8)
+    low, high, first_colour, _ = ends(opened)
+    assert high - low == pytest.approx((first[1] - first[0]) * np.exp(-0.15)) and first_colour < first[2]
+    assert opened.js("document.querySelector('[role=status]').textContent").startswith("Colours from ")
+    opened.press("r")
+    opened.press("R", modifiers=8)
+    assert ends(opened) == first
+    drag = "[...document.querySelectorAll('.viewer select')].find((s) => /brightness/.test(s.textContent))"
+    opened.js(f"(() => {{ const s = {drag}; s.value = 'image'; s.dispatchEvent(new Event('change')); }})()")
+    assert opened.js("document.querySelector('.views canvas').style.touchAction") == "none"
+    opened.drag(start, (start[0] + 90, start[1] + 40))
+    assert ends(opened)[:2] != first[:2] and place(opened) == where
+    assert opened.messages == []
+
+
 def test_a_cluster_shows_its_mean_signal_and_spectrum(opened, study):
     opened.js("document.querySelector('.clusters button').focus()")
     opened.press("Enter")
@@ -209,12 +261,9 @@ def test_a_cluster_shows_its_mean_signal_and_spectrum(opened, study):
 
 
 def test_a_map_comes_with_its_colours_and_their_ends(opened):
-    titles = opened.js("[...document.querySelectorAll('.viewer select')[0].options].map((o) => o.textContent)")
+    titles = choose_map(opened, "Mean diffusivity")
     wanted = ["Tissue clusters", "Probability: cluster 2", "Mean diffusivity", "Fraction slow", "Signal-to-noise ratio"]
     assert set(wanted) <= set(titles)
-    where = titles.index("Mean diffusivity") - 1
-    opened.js(f"(() => {{ const s = document.querySelector('.viewer select'); s.value = {where};"
-              "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
     opened.wait(READY)
     assert opened.js("document.querySelector('.bar-text').textContent").count("µm²/ms") == 2
     assert opened.js("!document.querySelector('.bar').hidden")

@@ -49,11 +49,14 @@ def viewer_blocks(series, words, out_dir, share=1.0):
         return
     images, details, measured = (Block(f"{series.slug}_data_{name}") for name in ("images", "spectra", "signals"))
     header = {"title": series.title, "slug": series.slug, "notes": []}
-    header |= _geometry(series, images)
+    header |= geometry(series, images)
     layers = layers_of(series, words)
     header["layers"], header["maps"] = pack_layers(layers, images)
     labels = next((layer.values for layer in layers if layer.group == "Clusters" and layer.kind == "label"), None)
-    header["clusters"] = _clusters(series, labels, details)
+    n = max(len(series.clusters), int(labels.max(initial=0)) if labels is not None else 0)
+    header["clusters"] = clusters_of(series.clusters, series.cluster_spectra, n, details)
+    for index, one in enumerate(header["clusters"]):
+        one["n"] = int((labels == index + 1).sum()) if labels is not None else 0
     _add_details(header, series, words, out_dir, details, measured, labels, share)
     blocks = [{"name": block.name, "text": block.text()} for block in (images, details, measured) if block.size]
     size = sum(len(block["text"]) for block in blocks)
@@ -65,8 +68,23 @@ def viewer_blocks(series, words, out_dir, share=1.0):
            "blocks": blocks, "size": f"{size / 1e6:.1f}", "notes": header["notes"], "intro": intro}  # fmt: skip
 
 
-def _geometry(series, block):
-    """Box that is shown, its place in space, the region in it and the reference image behind."""
+def geometry(series, block, levels=None):
+    """Box that is shown, its place in space, the region in it and the reference image behind.
+
+    Parameters
+    ----------
+    series : SeriesResults
+        With a region.
+    block : Block
+    levels : int, optional
+        Grey levels up to the brightest white; default: as many as 16 bits hold.
+
+    Returns
+    -------
+    dict
+        Part of the viewer's header.
+
+    """
     roi = series.roi.data.astype(bool)
     box = []
     for axis in range(3):
@@ -87,21 +105,20 @@ def _geometry(series, block):
     if series.reference is not None and series.reference.data.shape == roi.shape:
         image = np.asarray(series.reference.data, float)
         norm = color_range(image[roi], map_entry("reference")["range"])
-        codes, scale = quantised(np.clip(image[cut], 0, 2 * image[roi].max()))
+        step = 2 * float(image[roi].max()) / levels if levels else None
+        codes, scale = quantised(np.clip(image[cut], 0, 2 * image[roi].max()), step)
         found["image"] = block.add(codes) | {"scale": scale, "window": [float(norm.vmin), float(norm.vmax)]}
         about = series.reference.key != "frames"
         found["image_title"] = map_entry("reference" if about else "frames")["title"]
     return found
 
 
-def _clusters(series, labels, block):
-    """What is known of each cluster: peaks in words and places, spectrum."""
-    spectra, found = series.cluster_spectra, []
-    n = max(len(series.clusters), int(labels.max(initial=0)) if labels is not None else 0)
+def clusters_of(clusters, spectra, n, block):
+    """What is known of each of ``n`` clusters wherever it lies: share, peaks in words and places, spectrum."""
+    found = []
     for index in range(n):
-        cluster = series.clusters[index] if index < len(series.clusters) else {}
-        one = {"n": int((labels == index + 1).sum()) if labels is not None else 0, "peaks": []}
-        one["share"] = percent(cluster["weight"]) if "weight" in cluster else ""
+        cluster = clusters[index] if index < len(clusters) else {}
+        one = {"share": percent(cluster["weight"]) if "weight" in cluster else "", "peaks": []}
         for peak in (cluster.get("peaks") or [])[:3]:
             symbols = [axis_entry(axis)["symbol"] for axis in spectra.grid.names if axis in peak]
             places = [f"{s} {p}" for s, p in zip(symbols, place_in_words(peak, spectra.grid), strict=True)]
@@ -154,13 +171,28 @@ def _add_signals(header, series, texts, out_dir, block, labels, group_of, on_dis
     noise = inside(series.noise, roi)
     known = noise[noise > 0] if noise is not None else []
     step = float(np.median(known)) / OF_SIGMA if len(known) else None
+    pack_signals(header, found, block, step)
+    if found.level != "volume":
+        n = number(found.values.shape[1]) if found.values is not None else "0"
+        header["notes"].append(texts[f"only_{found.level}"].format(n=n, volumes=number(len(group_of))))
+
+
+def pack_signals(header, found, block, step):
+    """Add measured signals to a block, and the means of the clusters to the header.
+
+    Parameters
+    ----------
+    header : dict
+    found : Signals
+    block : Block
+    step : float or None
+        To which signals are rounded.
+
+    """
     header["signals"] = {"level": found.level}
     if found.values is not None:
         codes, scale = quantised(found.values, step)
         header["signals"] |= block.add(codes.T) | {"scale": scale, "step": step}
-    if found.level != "volume":
-        n = number(found.values.shape[1]) if found.values is not None else "0"
-        header["notes"].append(texts[f"only_{found.level}"].format(n=n, volumes=number(len(group_of))))
     for cluster, mean, spread in zip(header["clusters"], found.cluster_means, found.cluster_spreads, strict=True):
         if cluster["n"]:
             cluster |= {"mean": [round(v, 6) for v in mean.tolist()], "spread": [round(v, 6) for v in spread.tolist()]}

@@ -68,8 +68,15 @@ def layers_of(series, words):
     return [layer for part in parts for layer in part(series, roi, words)]
 
 
-def pack_layers(layers, block):
+def pack_layers(layers, block, levels=None):
     """Headers of layers whose values go to a block.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    block : Block
+    levels : int, optional
+        Steps between a map's least and greatest value; default: as many as 16 bits hold.
 
     Returns
     -------
@@ -87,15 +94,18 @@ def pack_layers(layers, block):
             head |= {"map": entry["colormap"], "range": _range(layer.values, entry["range"])}
             head["log"] = entry["range"] == "log"
             tables.setdefault(entry["colormap"], _table(entry["colormap"]))
-        head["values"] = _pack(layer.values, block, head.get("log"))
-        head["about"] = {kind: _pack(values, block) for kind, values in layer.about.items()}
+        head["values"] = _pack(layer.values, block, head.get("log"), levels)
+        head["about"] = {kind: _pack(values, block, levels=levels) for kind, values in layer.about.items()}
         headers.append(head)
     return headers, tables
 
 
-def _pack(values, block, log=False):
+def _pack(values, block, log=False, levels=None):
     with np.errstate(divide="ignore", invalid="ignore"):
-        codes, scale = quantised(np.log10(values) if log else values)
+        stored = np.log10(values) if log else np.asarray(values, float)
+    known = stored[np.isfinite(stored)]
+    step = float(np.ptp(known)) / levels if levels and len(known) else None
+    codes, scale = quantised(stored, step)
     return block.add(codes) | {"scale": scale}
 
 

@@ -36,7 +36,12 @@ class Block:
 
     def text(self):
         """Base64 of the compressed bytes; the same every time."""
-        return base64.b64encode(gzip.compress(b"".join(self.parts), compresslevel=9, mtime=0)).decode("ascii")
+        return compressed_text(b"".join(self.parts))
+
+
+def compressed_text(content):
+    """Bytes as base64 of what gzip makes of them."""
+    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
 
 
 _TYPES = {"|u1": "u1", "<u2": "u2", "<i4": "i4", "<f4": "f4"}
@@ -68,7 +73,12 @@ def quantised(values, step=None):
     return codes, [low, step]
 
 
+def plain_json(content):
+    """JSON without a blank too many."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def script_json(content):
     """JSON that can stand in a script element: nothing in it can end the element."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = plain_json(content)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
