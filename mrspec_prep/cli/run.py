@@ -23,10 +23,10 @@ from mrspec_prep.cli.places import check_links, check_output
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
 from mrspec_prep.interfaces.dask_cluster import check_dask
+from mrspec_prep.interfaces.interrupts import RECEIVED, Interrupted, interrupt
 from mrspec_prep.options import OptionsError
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.workflow_files import WorkflowNotFoundError
-from mrspec_prep.workflows.execution import RECEIVED, Interrupted, interrupt
 
 LOGGER = logging.getLogger("mrspec_prep")
 OTHERS_WRITE = 0o002  # nobody beside user and group may change what a run leaves, whatever the system's own mask

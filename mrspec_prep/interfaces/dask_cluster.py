@@ -12,12 +12,14 @@ from pathlib import Path
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.yaml_files import read_yaml
+from mrspec_prep.interfaces.interrupts import held
 
 LOGGER = logging.getLogger("mrspec_prep")
 INSTALL = 'pip install "mrspec_prep[hpc]"'
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss|inproc)://\S+")
 LOCAL = re.compile(r"local:([1-9][0-9]*)")
 FORMS = "give the address of a scheduler (tcp://host:8786), a YAML file (see workflows/hpc/dask_slurm.yml), or local:4"
+END_SECONDS = 15  # schedulers kill a run 30 s after they asked it to end
 KEYS = {"cluster": str, "keywords": dict, "workers": int}
 
 
@@ -136,7 +138,21 @@ def dask_client(words):
         yield client
 
 
+@contextmanager
 def _cluster(words):
+    """Cluster that is closed, its jobs cancelled, however the block ends; a signal waits for that."""
+    cluster = None
+    try:
+        with held("workers are asked for"):
+            cluster = _started(words)
+        yield cluster
+    finally:
+        if cluster is not None:
+            with held("workers are ended"):
+                _end(cluster)
+
+
+def _started(words):
     local = LOCAL.fullmatch(words)
     if local:
         from distributed import LocalCluster
@@ -147,13 +163,28 @@ def _cluster(words):
     path = _existing(words)
     content = read_cluster_file(path)
     module, _, name = content["cluster"].rpartition(".")
+    cluster = None
     try:
         cluster = getattr(importlib.import_module(module), name)(**content["keywords"])
         cluster.scale(content["workers"])
     except (ImportError, AttributeError, TypeError, ValueError) as error:
+        if cluster is not None:
+            _end(cluster)
         raise InputError("the cluster cannot be started", file=path, value=error, remedy=FORMS) from error
     LOGGER.info("group: %d dask worker(s) asked for by %s", content["workers"], path)
     return cluster
+
+
+def _end(cluster):
+    """Close a cluster, within the time that a scheduler leaves a run that it asked to end."""
+    try:
+        cluster.close(timeout=END_SECONDS)
+    except TimeoutError:
+        LOGGER.error(
+            "The dask cluster did not end within %d s. Its workers end by themselves when they miss their scheduler; "
+            "jobs that wait may still be in the queue (squeue --me)",
+            END_SECONDS,
+        )
 
 
 def _existing(words):

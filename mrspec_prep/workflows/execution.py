@@ -4,42 +4,23 @@ import contextlib
 import gc
 import logging
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from nipype import config as nipype_config
 
+from mrspec_prep.interfaces.interrupts import raise_received
 from mrspec_prep.reports.crashes import read_crash
+from mrspec_prep.workflows.batch_plugins import CancellingLSF, CancellingOAR, CancellingPBS, CancellingSGE
 from mrspec_prep.workflows.plugins import ResilientMultiProc, monitor_resources, quiet_nipype
 from mrspec_prep.workflows.slurm_plugins import ResilientSLURM, ResilientSLURMGraph
 
 LOGGER = logging.getLogger("mrspec_prep")
-RECEIVED: list[tuple[int, float]] = []  #: signals that asked this process to end, and when [s]
-PATIENCE = 5.0  # s: schedulers and users send a signal twice; the second must not disturb the end that the first began
 POLL_SECONDS = 0.05
 FILE_SECONDS = 20  # until the result of a job on another machine shows on a shared disk
-#: plugins of Nipype that end or hang when a worker dies, and ours
+#: plugins of Nipype that end or hang when a worker dies, or leave their jobs in the queue, and ours
 RESILIENT = {"MultiProc": ResilientMultiProc, "SLURM": ResilientSLURM, "SLURMGraph": ResilientSLURMGraph}
-
-
-class Interrupted(BaseException):
-    """Someone asked the run to end: Ctrl-C, or a scheduler."""
-
-    def __init__(self, number):
-        self.signal = number
-
-
-def interrupt(number, _frame=None):
-    """Signal handler: remember the signal, and raise it as an exception.
-
-    Nipype makes of an exception in a step that runs in this process the failure of that step; ``run_graph`` raises it
-    again. A signal that follows the first at once is remembered only.
-    """
-    now = time.monotonic()
-    RECEIVED.append((number, now))
-    if len(RECEIVED) == 1 or now - RECEIVED[0][1] > PATIENCE:
-        raise Interrupted(RECEIVED[0][0])
+RESILIENT |= {"PBS": CancellingPBS, "SGE": CancellingSGE, "LSF": CancellingLSF, "OAR": CancellingOAR}
 
 
 @dataclass(frozen=True)
@@ -110,7 +91,7 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
     plugin_args = dict(plugin_args or {})
 
     def told(node, status):
-        _raise_received()
+        raise_received()
         if progress is not None:
             progress(node, status)
 
@@ -121,13 +102,8 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
             ended = _run(workflow, plugin, plugin_args)  # the monitor leaves its records where it is started
         finally:
             gc.unfreeze()
-    _raise_received()
+    raise_received()
     return ended
-
-
-def _raise_received():
-    if RECEIVED:
-        raise Interrupted(RECEIVED[0][0])
 
 
 def _run(workflow, plugin, plugin_args):

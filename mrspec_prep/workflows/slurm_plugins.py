@@ -7,105 +7,18 @@ job that died, and leaves its jobs in the queue when it is interrupted. Its SLUR
 before anything has run and hides what sbatch refuses.
 """
 
-import logging
-import math
 import os
 import shlex
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from nipype.pipeline.plugins.slurm import SLURMPlugin
 from nipype.pipeline.plugins.slurmgraph import SLURMGraphPlugin
 from nipype.pipeline.plugins.tools import report_crash
 
-LOGGER = logging.getLogger("mrspec_prep")
-LOOK_SECONDS = 5.0  # between two questions to the scheduler, one for all jobs
-PATIENCE_SECONDS = 3600.0  # without an answer of the scheduler
-PYTHON_GB = 1.0  # of Python and its libraries, beside what a step needs
-JOB_LOST = (
-    "SlurmJobDied: job {job} left the queue without a result ({state}): cancelled, out of memory or time, or its node "
-    "died. Its output: {log}. Remedy: give more memory or time in sbatch_args, then run the same command again\n"
-)
-
-
-class SlurmQueue:
-    """Which of our jobs are in the queue: one question for all of them, every few seconds.
-
-    Parameters
-    ----------
-    look_seconds : float
-
-    """
-
-    def __init__(self, look_seconds=LOOK_SECONDS):
-        self.look_seconds = look_seconds
-        self._jobs, self._submitted = set(), {}
-        self._asked, self._answered = -math.inf, time.monotonic()
-
-    def add(self, job):
-        """Remember a job that was just submitted: earlier answers do not know it."""
-        self._submitted[job] = time.monotonic()
-
-    def holds(self, job):
-        """Whether a job waits, runs or was put back into the queue after its node died.
-
-        Raises
-        ------
-        RuntimeError
-            The scheduler has not answered for an hour.
-
-        """
-        if time.monotonic() - self._asked >= self.look_seconds:
-            self._look()
-        return job in self._jobs or self._submitted.get(job, -math.inf) >= self._answered
-
-    def _look(self):
-        self._asked = now = time.monotonic()
-        done = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%A"], capture_output=True, text=True)
-        if done.returncode == 0:
-            self._jobs, self._answered = {int(word) for word in done.stdout.split()}, now
-        elif now - self._answered > PATIENCE_SECONDS:
-            raise RuntimeError(f"squeue has not answered for an hour: {done.stderr.strip()}")
-        else:  # the last answer holds; jobs submitted since count as queued
-            LOGGER.warning("squeue does not answer and will be asked again: %s", done.stderr.strip())
-
-
-def cancel(jobs):
-    """Take jobs out of the queue."""
-    if jobs:
-        subprocess.run(["scancel", *map(str, sorted(jobs))], capture_output=True)
-
-
-def booking(node, given=""):
-    """Options of sbatch for the processors and memory of a step, where the user named none.
-
-    Parameters
-    ----------
-    node : nipype Node
-    given : str
-        The user's own options.
-
-    Returns
-    -------
-    str
-
-    """
-    words = given.split()
-    options = []
-    if not any(word.startswith(("--cpus-per-task", "-c")) for word in words):
-        options.append(f"--cpus-per-task={node.n_procs}")
-    if not any(word.startswith("--mem") for word in words):
-        options.append(f"--mem={math.ceil((node.mem_gb + PYTHON_GB) * 1024)}M")
-    return " ".join(options)
-
-
-def lost(job, log):
-    """Cause, in words, of a job that left no result."""
-    done = subprocess.run(["scontrol", "-o", "show", "job", str(job)], capture_output=True, text=True)
-    states = [word.partition("=")[2] for word in done.stdout.split() if word.startswith("JobState=")]
-    return JOB_LOST.format(job=job, state=states[0] if states else "state no longer known", log=log)
+from mrspec_prep.workflows.slurm_queue import LOOK_SECONDS, SlurmQueue, booking, cancel, lost, split_options, submit
 
 
 class ResilientSLURM(SLURMPlugin):
@@ -128,13 +41,17 @@ class ResilientSLURM(SLURMPlugin):
     def _submit_batchtask(self, scriptfile, node):
         for stale in Path(node.output_dir()).glob("result_*.pklz"):
             stale.unlink()  # of other settings: a job that dies must not be taken for it
-        own = node.plugin_args.get("sbatch_args", "")
-        booked = booking(node, f"{self._sbatch_args or ''} {own}")
-        node.plugin_args = node.plugin_args | {"sbatch_args": f"{own} {booked}".strip()}
-        job = super()._submit_batchtask(scriptfile, node)
+        log = Path(scriptfile).parent / "slurm-%j.out"
+        given = f"{self._sbatch_args or ''} {node.plugin_args.get('sbatch_args', '')}"
+        words = ["-J", ".".join([node._id, *reversed((node._hierarchy or "").split(".")), os.environ["LOGNAME"]])]
+        words += ["-o", str(log), *split_options(given), *booking(node, given).split()]
+        note = partial(self._note, folder=node.output_dir(), log=log)
+        return submit([*words, str(scriptfile)], note, self._jobid_re, self._queue.look_seconds)
+
+    def _note(self, job, folder, log):
+        self._pending[job] = folder
         self._queue.add(job)
-        self._logs[job] = Path(scriptfile).parent / f"slurm-{job}.out"
-        return job
+        self._logs[job] = str(log).replace("%j", str(job))
 
     def _is_pending(self, taskid):
         return self._queue.holds(taskid)
@@ -165,7 +82,8 @@ class ResilientSLURMGraph(SLURMGraphPlugin):
         try:
             for number, (pyfile, node) in enumerate(zip(pyfiles, nodes, strict=True)):
                 scripts.append(self._write_script(Path(pyfile)))
-                jobs.append(self._submit(scripts[-1], node, [jobs[before] for before in dependencies[number]]))
+                self._submit(scripts[-1], node, [jobs[before] for before in dependencies[number]], jobs.append)
+                self._queue.add(jobs[-1])
                 self._tell(node, "start")
             self._wait(jobs, scripts, nodes)
         except BaseException:
@@ -185,18 +103,12 @@ class ResilientSLURMGraph(SLURMGraphPlugin):
         script.write_text(f"{self._template.rstrip()}\n{words} && touch {shlex.quote(str(_done(script)))}\n")
         return script
 
-    def _submit(self, script, node, before):
+    def _submit(self, script, node, before, note):
         given = f"{self._sbatch_args} {node.plugin_args.get('sbatch_args', '')}"
-        words = ["sbatch", "--parsable", "-J", node._id, "-o", f"{script}.out"]
-        words += [*shlex.split(given), *shlex.split(booking(node, given))]
+        words = ["-J", node._id, "-o", f"{script}.out", *split_options(given), *booking(node, given).split()]
         if before:
             words += [f"--dependency=afterok:{':'.join(map(str, before))}", "--kill-on-invalid-dep=yes"]
-        done = subprocess.run([*words, str(script)], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join(words)}: {done.stderr.strip()}")
-        job = int(done.stdout.strip().partition(";")[0])
-        self._queue.add(job)
-        return job
+        submit([*words, str(script)], note, pause=self._queue.look_seconds)
 
     def _wait(self, jobs, scripts, nodes):
         running = dict(enumerate(jobs))

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,3 +48,42 @@ def test_a_wrong_file_is_refused_with_what_would_do(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         check_dask(str(path))
+
+
+INTERRUPTED = """
+import signal, sys
+from mrspec_prep.interfaces.dask_cluster import dask_client
+from mrspec_prep.interfaces.interrupts import Interrupted, interrupt
+
+signal.signal(signal.SIGTERM, interrupt)
+try:
+    with dask_client(sys.argv[1]) as client:
+        client.submit(abs, -1).result()  # no worker ever comes
+except Interrupted as stop:
+    sys.exit(128 + stop.signal)
+"""
+
+
+def test_an_interrupted_group_leaves_no_worker_in_the_queue(tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs the extra hpc")
+    fakes = {
+        "sbatch": "touch queued-$$; echo Submitted batch job $$\n",
+        "scancel": 'for n in "$@"; do rm -f queued-$n; done\n',
+    }
+    for name, text in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{text}")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    cluster = tmp_path / "cluster.yml"
+    keywords = "{cores: 1, memory: 1GB, walltime: '01:00:00', scheduler_options: {dashboard_address: ':0'}}"
+    cluster.write_text(f"cluster: dask_jobqueue.SLURMCluster\nworkers: 2\nkeywords: {keywords}\n")
+    command = [sys.executable, "-c", INTERRUPTED, str(cluster)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 100
+    while len(list(tmp_path.glob("queued-*"))) < 2:
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    process.terminate()
+    _, said = process.communicate(timeout=25)
+    assert process.returncode == 143, said
+    assert not list(tmp_path.glob("queued-*"))

@@ -9,7 +9,7 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from mrspec_prep.workflows.execution import configure_nipype, failures_of, run_graph
-from mrspec_prep.workflows.slurm_plugins import SlurmQueue, booking
+from mrspec_prep.workflows.slurm_queue import SlurmQueue, booking
 
 SBATCH = """#!{python}
 import subprocess, sys, pathlib, re
