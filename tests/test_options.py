@@ -113,7 +113,7 @@ def test_noise_number(method):
         ("[nnls]\nregions = {core = {t3 = [1, 2]}}", "nnls.regions.core.axis must be one of .*, got 't3'"),
         ("[nnls]\nregions = {core = {t2 = [2, 1]}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
         ("[nnls]\nregions = {core = {t2 = 2}}", r"nnls.regions.core.t2 must be two bounds \[low, high\]"),
-        ("[nnls.regions.not_bids]\nt2 = [1, 2]", "letters and digits"),
+        ("[nnls.regions.not_bids]\nt2 = [1, 2]", "letters, digits and \\+ only"),
         ("[inspect_map]\nn_components = -1", "inspect_map.n_components must be a whole number >= 0"),
         ("[inspect_map]\nn_components = 17", "inspect_map.n_components must be <= 16"),
         ("[inspect_map]\nn_clusters = 3", "unknown key inspect_map.n_clusters"),

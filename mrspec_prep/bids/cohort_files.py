@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.layout import filter_images, natural_key, read_json
+from mrspec_prep.bids.layout import LABEL, filter_images, natural_key, read_json
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 
 PROGRAM = "mrspec_prep"
@@ -114,7 +114,7 @@ def participants_in(folder):
 
 def _leads_nowhere(path):
     """Whether a participant's folder is a link to one that is not here, or to itself."""
-    return path.is_symlink() and not path.exists() and path.name[4:].isalnum()
+    return path.is_symlink() and not path.exists() and LABEL.fullmatch(path.name[4:])
 
 
 def files_of(folder, subject):

@@ -16,6 +16,7 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import read_json
 
 BIDS_VERSION = "1.10.0"
+RAW = "raw"  # name of BIDS_DIR in ``DatasetLinks`` and BIDS URIs
 NCOMP = "ncomp"  # segmentation by the number of compartments, and its section of ``maps.toml``
 BIDSIGNORE = (
     "*.html",
@@ -90,7 +91,7 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
 
     """
     out_dir = Path(out_dir)
-    sources = {bids_dir_name(derivatives or {}): bids_dir, **(derivatives or {})}
+    sources = {RAW: bids_dir, **(derivatives or {})}
     links = _earlier_links(out_dir) | {name: _relative(path, out_dir) for name, path in sources.items()}
     description = {
         "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
@@ -109,11 +110,6 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
         name_labels(out_dir, level)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-
-
-def bids_dir_name(derivatives):
-    """Name of BIDS_DIR in ``DatasetLinks``: ``raw``, unless the user calls another dataset so."""
-    return "raw" if "raw" not in derivatives else "bids"
 
 
 def _earlier_links(out_dir):
@@ -203,35 +199,16 @@ def is_group_file(path):
     return entities.get("segmentation") == "group" or entities.get("model") in ("group", "groupmap")
 
 
-def bids_uri(path, datasets):
-    """BIDS URI of a file, for ``Sources``.
-
-    Parameters
-    ----------
-    path : path
-    datasets : dict of str to path
-        Roots by the names of ``DatasetLinks`` (``raw``, ``masks``, ...); the name ``""``
-        stands for the derivative dataset itself. The deepest root that holds the file wins.
-
-    Returns
-    -------
-    str
-        ``bids:raw:sub-01/dwi/sub-01_dwi.nii.gz``; the bare file name where no root holds it.
-
-    """
-    path = Path(path).resolve()
-    roots = sorted(((Path(root).resolve(), name) for name, root in datasets.items()), key=lambda r: -len(r[0].parts))
-    for root, name in roots:
-        if path.is_relative_to(root):
-            return f"bids:{name}:{path.relative_to(root).as_posix()}"
-    return path.name
-
-
 def linked_datasets(out_dir):
     """Roots of the inputs of a derivative dataset by the names of its ``DatasetLinks``; web addresses are left out."""
     out_dir = Path(out_dir).resolve()
     links = _earlier_links(out_dir)
     return {name: out_dir / unquote(link) for name, link in links.items() if "://" not in link}
+
+
+def known_datasets(out_dir, bids_dir):
+    """Roots by the names of BIDS URIs: the linked ones, ``raw`` for BIDS_DIR, ``""`` for the derivatives themselves."""
+    return linked_datasets(out_dir) | {RAW: bids_dir, "": out_dir}
 
 
 def _relative(path, out_dir):

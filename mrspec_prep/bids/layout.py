@@ -28,7 +28,9 @@ LONG_NAMES = {
 }
 NIFTI = (".nii", ".nii.gz")
 SUFFIXES = {"dwi": ("dwi",), "anat": ("MESE", "MEGRE", "IRT1")}
-LABEL = re.compile(r"[\w+-]+")  # what an entity may be called: names of files, workflows and pages are made of it
+#: what an entity may be called: letters, digits and +, as in BIDS; - is tolerated. Names of files, workflows and pages
+#: are made of it.
+LABEL = re.compile(r"(?:[^\W_]|[+-])+")
 LOCK_TIMEOUT = 600  # s to wait for another job that builds the same database
 
 
@@ -343,10 +345,13 @@ def _folder_label(participant, path, prefix):
 
 
 def _check_label(path, key, label):
-    """Raise InputError where a label holds other signs than letters and digits; plus and minus are tolerated."""
-    if not LABEL.fullmatch(label) or (key == "subject" and "+" in label):
+    """Raise InputError where a label holds other signs than letters, digits and plus; minus is tolerated."""
+    if not LABEL.fullmatch(label):
         raise InputError(
-            f"the label of the {key} may hold letters and digits only", file=path, value=repr(label), remedy="rename it"
+            f"the label of the {key} may hold letters, digits and + only",
+            file=path,
+            value=repr(label),
+            remedy="rename it",
         )
 
 

@@ -5,11 +5,11 @@ from pathlib import PurePosixPath
 import nibabel as nib
 import numpy as np
 
-from mrspec_prep.bids.derivative_dataset import linked_datasets
+from mrspec_prep.bids.derivative_dataset import RAW, linked_datasets
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.nifti import iterate_volumes
+from mrspec_prep.bids.uris import path_of_uri
 
-RAW = "bids:raw:"
 AGAIN = "mount the dataset that dataset_description.json names and write the report again with --reports-only"
 
 
@@ -62,13 +62,10 @@ def locate(out_dir, name, sources):
 
     """
     known = [uri for uri in sources if isinstance(uri, str)] if isinstance(sources, list) else []
-    uri = next((uri for uri in known if name in (uri, uri.removeprefix(RAW), PurePosixPath(uri).name)), None)
-    scheme, _, rest = (uri or "").partition(":")
-    dataset, _, inside = rest.partition(":")
-    root = linked_datasets(out_dir).get(dataset)
-    if scheme != "bids" or root is None or PurePosixPath(inside).is_absolute() or ".." in PurePosixPath(inside).parts:
+    uri = next((uri for uri in known if name in (uri, uri.removeprefix(f"bids:{RAW}:"), PurePosixPath(uri).name)), None)
+    path = path_of_uri(uri, linked_datasets(out_dir))
+    if path is None:
         raise InputError("the sources do not say where this image lies", file=name, value=uri, remedy=AGAIN)
-    path = root / inside
     if not path.is_file():
         raise InputError("the measured image is not where the derivatives say", file=name, remedy=AGAIN)
     return path

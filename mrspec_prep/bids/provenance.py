@@ -5,6 +5,7 @@ before 0.24) has a row per volume: ``original_file`` (name of the raw image), ``
 and ``series_b0_correction``, the factor that gave the scan the mean b=0 intensity of all (1 where that was off).
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mrspec_prep.bids.sidecars import Metadata, Sidecars, VolumeTable, read_time
 ENDINGS = ("desc-confounds_timeseries.tsv", "confounds.tsv")
 UNSCALED = 1e-6  # how far from 1 a factor of a scan that was not scaled may be
 BVALUE_TOLERANCE = {"rtol": 0.05, "atol": 20.0}  # s/mm2: rounding, and b=0 written as 5
+MEAN_OF_TWO = re.compile(r"\.nii(\.gz)?\+")  # two file names in one; a label may hold a plus sign, too
 RERUN = "run QSIPrep again with --no-b0-harmonization"
 CONCATENATED = " and --distortion-group-merge none (groups that it concatenates are scaled in any case)"
 
@@ -217,7 +219,7 @@ def _shared(metadata, names, raw):
 
 def _scan_times(image, metadata, confounds, name, bvalues, raw):
     """``VolumeTable`` of one raw scan, checked against its rows of the confounds table."""
-    if "+" in name:
+    if MEAN_OF_TWO.search(name):
         raise InputError(
             "a volume is the mean of two raw ones",
             file=confounds,

@@ -6,7 +6,7 @@ import sys
 
 from tqdm import tqdm
 
-from mrspec_prep.workflows.participant import participant_workflow_name
+from mrspec_prep.workflows.participant import participant_workflow_name, subject_of
 
 LOGGER = logging.getLogger("mrspec_prep")
 BAR = "{desc} {bar:24} {n_fmt}/{total_fmt} steps, {elapsed}, about {remaining} left {postfix}"
@@ -33,7 +33,7 @@ class Progress:
     def __call__(self, node, status):
         """Take a status: start, end or exception; a step left out ends without having started."""
         place = node.fullname.partition(".")[2]
-        subject = place.partition("_wf")[0].removeprefix("sub_")
+        subject = subject_of(place.partition(".")[0])
         if status == "start":
             self.started.add(node.fullname)
         if status == "end" and node.name == "report":
@@ -42,7 +42,8 @@ class Progress:
         if status == "end" and node.fullname not in self.started and not node.run_without_submitting:
             return
         level = logging.INFO if status == "exception" else self.level
-        LOGGER.log(level, "%s: %s", place.replace("_wf", ""), WORDS.get(status, status))
+        shown = f"sub_{subject}.{place.partition('.')[2].replace('_wf', '')}"
+        LOGGER.log(level, "%s: %s", shown, WORDS.get(status, status))
 
     def close(self):
         """Leave the bars as they are."""

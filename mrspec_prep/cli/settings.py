@@ -1,15 +1,23 @@
 """What a run was asked to do: from the command line, from a run file, or both."""
 
 import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mrspec_prep import __version__
+from mrspec_prep.bids.cohort_files import MAIN
+from mrspec_prep.bids.derivative_dataset import RAW
 from mrspec_prep.bids.errors import InputError, read_text
 from mrspec_prep.bids.layout import NIFTI, read_json
+from mrspec_prep.bids.preprocessed import OWN
+from mrspec_prep.cli.parser import DATASET_NAME
 from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
 
+#: names of ``--derivatives`` that others have, in BIDS URIs, among the sites of a group, and in messages
+RESERVED_NAMES = {RAW: "BIDS_DIR in the sources of results", OWN: "BIDS_DIR", MAIN: "OUT_DIR among the group's sites"}
+RENAME = "give the folder another name: NAME=PATH"
 RUN_FILE = "give sub-*/log/*/mrspec_prep.toml of a run"
 #: coarse settings of ``--sloppy``; what the user sets by name wins
 SLOPPY = ("inspect.n_clusters=[2, 4]", "inspect.n_starts=4", "inspect.max_steps=50")
@@ -67,7 +75,7 @@ def run_settings(args):
         "device": args.device,
     }
     if args.config_file is None:
-        return RunSettings(**given | {"random_seed": args.random_seed or 0})
+        return _checked(RunSettings(**given | {"random_seed": args.random_seed or 0}))
     earlier = read_run_file(args.config_file)
     merged = {
         key: value if value not in ("", [], {}, None) else earlier.get(key, value) for key, value in given.items()
@@ -75,7 +83,19 @@ def run_settings(args):
     merged["overrides"] = [*earlier.get("overrides", []), *overrides]
     if args.device == "auto":
         merged["device"] = earlier.get("device", "auto")
-    return RunSettings(**merged | {"random_seed": merged["random_seed"] or 0})
+    return _checked(RunSettings(**merged | {"random_seed": merged["random_seed"] or 0}))
+
+
+def _checked(settings):
+    """Settings whose datasets have names of their own, which BIDS URIs may hold; else InputError."""
+    for name, path in settings.derivatives.items():
+        if not re.fullmatch(DATASET_NAME, name):
+            raise InputError("a dataset's name holds letters, digits, _ . + - alone", value=name, remedy=RENAME)
+        taken = RESERVED_NAMES.get(name)
+        if taken and not (name == MAIN and Path(path).resolve() == Path(settings.out_dir).resolve()):
+            problem = f"--derivatives: the name {name} is that of {taken}"
+            raise InputError(problem, value=f"{name}={path}", remedy=RENAME)
+    return settings
 
 
 def _named_once(derivatives):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.derivative_dataset import linked_datasets
+from mrspec_prep.bids.derivative_dataset import known_datasets
 from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
@@ -58,7 +58,7 @@ class SaveDerivatives(SimpleInterface):
         self.series = self._read(self.inputs.series)
         self.roi = np.load(self.inputs.roi)
         self.written = []
-        self.roots = {"raw": self.inputs.bids_dir} | linked_datasets(self.inputs.out_dir) | {"": self.inputs.out_dir}
+        self.roots = known_datasets(self.inputs.out_dir, self.inputs.bids_dir)
 
     def _path(self, suffix, extension=".nii.gz", **entities):
         return output_path(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 
-from mrspec_prep.bids.derivative_dataset import linked_datasets
+from mrspec_prep.bids.derivative_dataset import known_datasets
 from mrspec_prep.bids.derivatives import bids_uri, output_path, write_json, write_map
 from mrspec_prep.bids.group_files import group_file, region_image
 from mrspec_prep.bids.spectra_files import read_cluster_spectra
@@ -51,7 +51,7 @@ class SaveGroupMaps(SimpleInterface):
     _always_run = True
 
     def _run_interface(self, runtime):
-        self.roots, self.written = roots_of(self.inputs), []
+        self.roots, self.written = known_datasets(self.inputs.out_dir, self.inputs.bids_dir), []
         rows = [self._series(self.inputs.first + i, record) for i, record in enumerate(self.inputs.records)]
         self._results["rows"] = str(write_json(Path(runtime.cwd) / "rows.json", rows))
         self._results["out_files"] = self.written
@@ -142,8 +142,3 @@ class SaveGroupMaps(SimpleInterface):
         )
         write_map(path, values, self.roi, self.like, key=key, metadata=self.about | (metadata or {}))
         self.written.append(str(path))
-
-
-def roots_of(inputs):
-    """Datasets by the names under which BIDS URIs know them."""
-    return linked_datasets(inputs.out_dir) | {"raw": inputs.bids_dir, "": inputs.out_dir}

@@ -7,12 +7,13 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.compressed import read_header, read_protocol
+from mrspec_prep.bids.derivative_dataset import known_datasets
 from mrspec_prep.bids.derivatives import bids_uri, write_table
 from mrspec_prep.bids.group_files import group_file, table_column, template_file, write_group_participants
 from mrspec_prep.bids.spectra_files import read_cluster_spectra, write_cluster_spectra, write_component_spectra
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
 from mrspec_prep.interfaces.group_comparison import write_comparison
-from mrspec_prep.interfaces.group_maps import GroupSaveInputSpec, roots_of
+from mrspec_prep.interfaces.group_maps import GroupSaveInputSpec
 from mrspec_prep.interfaces.group_members import load_result, read_plan
 from mrspec_prep.spectra import find_peaks
 from mrspec_prep.spectra.group import GroupMapResult, GroupResult
@@ -42,7 +43,7 @@ class SaveGroup(SimpleInterface):
         self.rows = [row for path in self.inputs.rows for row in json.loads(Path(path).read_text(encoding="utf-8"))]
         self.result = load_result(self.inputs.fit, GroupResult) if self.inputs.fit else None
         self.grid = read_header(self.plan["protocols"][0]).grid
-        roots = roots_of(self.inputs)
+        roots = known_datasets(self.inputs.out_dir, self.inputs.bids_dir)
         self.common = {
             "Sources": [bids_uri(record["path"], roots) for record in self.plan["members"]],
             "OptionsHash": self.inputs.options_hash,

@@ -164,8 +164,8 @@ class NNLSOptions:
         if not isinstance(self.regions, Mapping):
             raise OptionsError(f"nnls.regions must be a table of regions, got {self.regions!r}")
         for name, box in self.regions.items():
-            if not re.fullmatch(r"[a-zA-Z0-9]+", name):
-                raise OptionsError(f"nnls.regions: a region's name is letters and digits only (BIDS), got {name!r}")
+            if not re.fullmatch(r"[a-zA-Z0-9+]+", name):
+                raise OptionsError(f"nnls.regions: a region's name is letters, digits and + only (BIDS), got {name!r}")
             if not isinstance(box, Mapping):
                 raise OptionsError(f"nnls.regions.{name} must be a table of axis = [low, high], got {box!r}")
             for axis, bounds in box.items():

@@ -165,7 +165,7 @@ class Options:
             regions = content.pop("regions", {})
             lines += ["", f"[{section}]"] + [f"{key} = {_toml(value)}" for key, value in content.items()]
             for name, box in regions.items():
-                lines += ["", f"[{section}.regions.{name}]"] + [f"{axis} = {_toml(b)}" for axis, b in box.items()]
+                lines += ["", f"[{section}.regions.{_key(name)}]"] + [f"{axis} = {_toml(b)}" for axis, b in box.items()]
         return "\n".join(lines) + "\n"
 
     def hash(self):
@@ -235,6 +235,11 @@ def _read_toml(path):
 def _toml(value):
     """Text of a plain value: JSON is TOML here, but for its escapes beyond 16 bits and the delete character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name):
+    """Key of a TOML table, quoted where it holds a plus sign."""
+    return name if name.isalnum() else _toml(name)
 
 
 def _frozen(value):

@@ -8,7 +8,9 @@ import numpy as np
 from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
 from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
+from mrspec_prep.bids.layout import LABEL
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
+from mrspec_prep.bids.uris import path_of_uri
 from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE
 from mrspec_prep.reports.crashes import newest_crashes
@@ -237,6 +239,8 @@ def read_cluster_map(out_dir, participant, series):
     """
     out_dir = Path(out_dir)
     wanted = _identity(parse_name(series))
+    if not LABEL.fullmatch(participant.removeprefix("sub-")):
+        return None
     for path in sorted((out_dir / participant).glob("**/*_seg-group_dseg.nii.gz")):
         if _identity(parse_name(path)) == wanted:
             labels = read_map(path)
@@ -258,14 +262,13 @@ def _reference(out_dir, metadata):
 
 def _beside(out_dir, metadata, name):
     """File by the source of a cluster map: the source itself (``{}``), or one with its ``{stem}``; None without."""
-    roots = {"": out_dir, **linked_datasets(out_dir)}
-    for source in metadata.get("Sources", []):
-        scheme, _, rest = str(source).partition(":")
-        dataset, _, inside = rest.partition(":")
-        if scheme != "bids" or dataset not in roots or "_desc-" not in inside or ".." in inside:
+    roots, sources = {"": out_dir, **linked_datasets(out_dir)}, metadata.get("Sources")
+    for source in sources if isinstance(sources, list) else []:
+        path = path_of_uri(source, roots)
+        if path is None or "_desc-" not in path.name:
             continue
-        stem = inside.rpartition("_desc-")[0].partition("_model-")[0]
-        path = Path(roots[dataset]) / name.format(inside, stem=stem)
+        stem = path.name.rpartition("_desc-")[0].partition("_model-")[0]
+        path = path.with_name(name.format(path.name, stem=stem))
         if path.is_file():
             return path
     return None

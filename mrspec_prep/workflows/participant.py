@@ -21,6 +21,7 @@ from mrspec_prep.workflows.steps import Step
 
 PYTORCH_GB = 0.5  # once imported
 WORKFLOW_NAME = "mrspec_prep_wf"
+PLUS = "_plus_"  # for a plus sign of a label
 
 
 def init_participants_wf(plans, *, out_dir, bids_dir, work_dir, run_id, resources, measured=None):
@@ -92,8 +93,16 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measure
 
 
 def participant_workflow_name(subject):
-    """Name of a participant's sub-workflow and of its folder below the work directory."""
-    return f"sub_{subject}_wf"
+    """Name of a participant's sub-workflow and of its folder below the work directory.
+
+    Nipype's names have no plus sign; no label has an underscore, so that no two participants get one name.
+    """
+    return f"sub_{subject.replace('+', PLUS)}_wf"
+
+
+def subject_of(name):
+    """Label of the participant that a sub-workflow is named after: the way back from ``participant_workflow_name``."""
+    return name.removeprefix("sub_").removesuffix("_wf").replace(PLUS, "+")
 
 
 def series_workflow_name(number, plan):

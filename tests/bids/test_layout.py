@@ -18,6 +18,7 @@ from mrspec_prep.bids.layout import (
     select_participants,
     split_name,
 )
+from mrspec_prep.bids.series import find_series
 from mrspec_prep.options import SelectOptions
 
 
@@ -213,6 +214,18 @@ def test_sessions_are_selected(tiny):
     assert [s.session for s in tiny.find(sessions=["ses-b", "b"])] == ["b"]
     with pytest.raises(InputError, match="no session c.*choose from: a, b"):
         tiny.find(sessions=["c"])
+
+
+@pytest.mark.parametrize("with_database", [False, True])
+def test_labels_may_hold_a_plus_sign(tiny, tmp_path, with_database):
+    for label, session in (("01+a", "a+b"), ("01", "a+b"), ("01aa", "aab")):
+        name = f"sub-{label}/ses-{session}/dwi/sub-{label}_ses-{session}_acq-x+y_dwi"
+        tiny.image(name, 2, bval=[0, 1000], sidecar={"EchoTime": 0.08})
+    layout = open_layout(tiny.root, ["sub-01+a"], tmp_path / "db" if with_database else None)
+    (series,) = find_series(layout, "01+a", SelectOptions(), ["ses-a+b"], {"dwi": {"acquisition": "x+y"}})
+    assert series.entities == {"subject": "01+a", "session": "a+b", "acquisition": "x+y"}
+    with pytest.raises(InputError, match="no image to read"):
+        find_series(layout, "01+a", SelectOptions(), None, {"dwi": {"session": "aab"}})
 
 
 def test_sessions_of_a_participant_without_any(tiny):

@@ -69,6 +69,17 @@ def test_scans_that_were_concatenated_have_the_times_of_their_raw_files(raw, pre
     assert any("6 volumes were traced back to 2 raw scan(s)" in note for note in series.notes)
 
 
+def test_a_plus_sign_in_a_raw_name_makes_no_mean_of_two(tiny, tmp_path):
+    stem = "sub-01/ses-a+b/dwi/sub-01_ses-a+b"
+    scans = [f"{stem}_acq-te{te}+x_dwi" for te in ("078", "114")]
+    for scan, echo_time in zip(scans, (0.078, 0.114), strict=True):
+        tiny.image(scan, 3, bval=BVAL, sidecar={"EchoTime": echo_time})
+    like_qsiprep(tiny.root, tmp_path / "qsiprep", [f"{scan}.nii.gz" for scan in scans], stem)
+    (series,) = find(tiny, tmp_path, sessions=["a+b"])
+    np.testing.assert_allclose(series.encodings.echo_time, [78, 78, 78, 114, 114, 114])
+    assert series.raw_volumes[5] == ("sub-01_ses-a+b_acq-te114+x_dwi.nii.gz", 2)
+
+
 def test_a_series_goes_through_json_and_back(raw, prepared, tmp_path):
     prepared()
     (series,) = find(raw, tmp_path)

@@ -9,6 +9,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
 from mrspec_prep.cli.progress import Progress, steps_of
+from mrspec_prep.workflows.participant import participant_workflow_name, subject_of
 
 
 class Terminal(io.StringIO):
@@ -71,6 +72,17 @@ def test_steps_that_are_known_already_count_and_a_failure_is_said(lines):
     assert "1/3 steps" in stream.getvalue()
     assert "FAILED" in stream.getvalue()
     assert lines() == ["sub_01.series_0_dwi.noise: FAILED"]
+
+
+def test_a_participant_is_shown_by_its_own_label(lines):
+    name = pe.Workflow(participant_workflow_name("01+a")).name
+    assert subject_of(name) == "01+a"
+    progress = Progress({"01+a": 1}, io.StringIO())
+    report = SimpleNamespace(fullname=f"mrspec_prep_wf.{name}.report", name="report", run_without_submitting=False)
+    progress(report, "end")
+    assert progress.subjects_done == {"01+a"}
+    progress(SimpleNamespace(fullname=f"mrspec_prep_wf.{name}.series_0_dwi_wf.roi", name="roi"), "start")
+    assert lines() == ["sub_01+a.series_0_dwi.roi: started"]
 
 
 def test_steps_are_counted_by_participant():

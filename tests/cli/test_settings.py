@@ -59,3 +59,27 @@ def test_two_folders_of_one_name_are_refused_and_one_given_twice_is_not(tmp_path
     assert settings_of("-d", first, "-d", f"north={first}").derivatives == {"north": first}
     with pytest.raises(InputError, match="two folders of the name north"):
         settings_of("-d", first, second)
+
+
+@pytest.mark.parametrize("name", ["raw", "main", "BIDS_DIR"])
+def test_a_name_that_others_have_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=f"the name {name} is that of .*NAME=PATH"):
+        settings_of("-d", f"{name}={tmp_path}")
+    run_file = tmp_path / "mrspec_prep.toml"
+    run_file.write_text(f'[run]\nderivatives = {{"{name}" = "{tmp_path}"}}\n')
+    with pytest.raises(InputError, match=f"the name {name} is that of"):
+        settings_of("--config-file", str(run_file))
+    assert settings_of("-d", f"{name}+2={tmp_path}").derivatives == {f"{name}+2": str(tmp_path)}
+
+
+def test_the_output_directory_itself_may_be_called_main(tmp_path):
+    words = ["in", str(tmp_path), "group", "-d", f"main={tmp_path}"]
+    assert run_settings(build_parser().parse_args(words)).derivatives == {"main": str(tmp_path)}
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "../x"])
+def test_a_run_file_names_datasets_as_the_command_line_may(tmp_path, name):
+    run_file = tmp_path / "mrspec_prep.toml"
+    run_file.write_text(f'[run]\nderivatives = {{"{name}" = "{tmp_path}"}}\n')
+    with pytest.raises(InputError, match="letters, digits, _ . \\+ - alone"):
+        settings_of("--config-file", str(run_file))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -122,6 +123,26 @@ def test_map_and_reference_of_a_scan_are_found_again(whole):
     first, second = (read_cluster_map(whole[0], "sub-08", s).labels.data for s in found.column("series")[-2:])
     assert not np.array_equal(first, second)  # two sessions of one participant
     assert read_cluster_map(whole[0], "sub-77", "sub-77_desc-compressed_spectra.h5") is None
+
+
+@pytest.mark.parametrize(
+    "source", ["bids:raw:../secret/sub-08_desc-x_dwi.nii", "bids:raw:%2e%2e/secret/sub-08_desc-x_dwi.nii", None, 7]
+)
+def test_sources_of_strangers_show_no_image_of_other_places(whole, tmp_path, source):
+    """A source that leads out of its dataset is passed over, although a reference image lies where it leads."""
+    out = shutil.copytree(whole[0], tmp_path / "out", ignore=shutil.ignore_patterns("*_desc-reference_*"))
+    reference = next(whole[0].rglob("*_desc-reference_dwimap.json"))
+    for folder in (tmp_path / "raw", tmp_path / "secret"):
+        folder.mkdir()
+        for path in (reference, reference.with_suffix(".nii.gz")):
+            shutil.copy(path, folder / f"sub-08_desc-reference_dwimap.{path.name.partition('.')[2]}")
+    series = str(collect_group(out).column("series")[-1])
+    for sources, found in (([source], False), (source, False), (["bids:raw:sub-08_desc-x_dwi.nii"], True)):
+        for sidecar in (out / "sub-08").rglob("*_seg-group_dseg.json"):
+            sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"Sources": sources}))
+        scan = read_cluster_map(out, "sub-08", series)
+        assert scan.labels.data.any() and (scan.reference is not None) == found
+    assert read_cluster_map(out, "../out/sub-08", series) is None
 
 
 def test_a_site_that_stands_out_is_named(results):
