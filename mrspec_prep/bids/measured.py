@@ -1,5 +1,6 @@
 """Measured volumes of a finished series, found again through its volume table and the sources it names."""
 
+import re
 from pathlib import PurePosixPath
 
 import nibabel as nib
@@ -7,9 +8,11 @@ import numpy as np
 
 from mrspec_prep.bids.derivative_dataset import RAW, linked_datasets
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.nifti import iterate_volumes
+from mrspec_prep.bids.nifti import COMPLEX, iterate_volumes
 from mrspec_prep.bids.uris import path_of_uri
 
+_PART = re.compile(r"(?:_part-([a-z]+))?_MRF\.nii(?:\.gz)?$")
+PARTS = ({None}, {"mag"}, {"real", "imag"}, {"mag", "phase"})  # of which a series is made
 AGAIN = "mount the dataset that dataset_description.json names and write the report again with --reports-only"
 
 
@@ -50,6 +53,54 @@ def measured_volumes(out_dir, columns, sources):
                 break
         if here:
             raise InputError("the image has fewer volumes than the table", file=name, value=min(here), remedy=AGAIN)
+
+
+def measured_frames(out_dir, sources, shape, n_frames):
+    """Frames of the images that a fingerprinting series was read from.
+
+    Parameters
+    ----------
+    out_dir : path
+        Derivative dataset.
+    sources : list of str
+        BIDS URIs of the images, as a sidecar says them.
+    shape : (x, y, z)
+        Of the region.
+    n_frames : int
+        How many, from the first.
+
+    Yields
+    ------
+    frame : int
+    volume : (x, y, z) complex64 or float32 array
+        On the grid of the file; real numbers of magnitudes.
+
+    Raises
+    ------
+    InputError
+        No images of a fingerprinting series among the sources, one that is not there, cannot be read, has fewer
+        frames or lies on another grid.
+
+    """
+    uris = [uri for uri in sources if isinstance(uri, str)] if isinstance(sources, list) else []
+    parts = {_PART.search(PurePosixPath(uri).name)[1]: uri for uri in uris if _PART.search(PurePosixPath(uri).name)}
+    if set(parts) not in PARTS:
+        raise InputError("the sources name no frames", value=", ".join(uris) or None, remedy=AGAIN)
+    order = (None, "real", "imag", "mag", "phase")
+    paths = [locate(out_dir, parts[part], uris) for part in sorted(parts, key=order.index)]
+    streams = zip(*(iterate_volumes(path, COMPLEX) for path in paths), strict=True)
+    for frame in range(n_frames):
+        volumes = next(streams, None)
+        if volumes is None:
+            raise InputError("the image has fewer frames than its schedule", file=paths[0], value=frame, remedy=AGAIN)
+        if volumes[0].shape != tuple(shape):
+            raise InputError("the frames are on another grid than their region", file=paths[0], value=volumes[0].shape)
+        if "real" in parts:
+            yield frame, volumes[0] + 1j * volumes[1]
+        elif "phase" in parts:
+            yield frame, volumes[0] * np.exp(1j * volumes[1])
+        else:
+            yield frame, volumes[0]
 
 
 def locate(out_dir, name, sources):

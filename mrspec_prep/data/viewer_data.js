@@ -97,7 +97,7 @@ class ViewerData {
 
   sigmaOf(voxel) {
     const noise = this.layer("Trust", "σ");
-    return noise ? this.layerAt(noise, voxel).value : NaN;
+    return noise ? this.layerAt(noise, voxel).value : this.header.sigma || NaN;
   }
 
   /** Signals of a voxel: of single volumes where the page holds them, and means over equal encodings. */

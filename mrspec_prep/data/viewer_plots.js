@@ -2,6 +2,8 @@
 
 const WIDE = 520; // of every plot [pixel of its view box]
 
+const MANY = 80; // means beyond which a plot draws them small and without bars
+
 /** Element with attributes and children; text is text, never markup. */
 function element(tag, attributes = {}, ...children) {
   const svg = /^(svg|g|path|line|circle|rect|text|image|tspan|title)$/.test(tag);
@@ -102,7 +104,7 @@ function signalPlot(data, shown, logarithmic) {
   const svg = element("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "plot", role: "img", "aria-label": "Signal and fit over the encodings" });
   frame(svg, box, x, y, shown.fit ? "" : named(contrast), "signal [a.u.]");
   const there = (value) => Number.isFinite(value) && (!upright || value > 0);
-  const counts = data.counts();
+  const counts = data.counts(), many = shown.means.length > MANY;
   for (const curve of curves) {
     for (const { group, x: at } of curve.points) {
       if (shown.volumes) {
@@ -113,11 +115,11 @@ function signalPlot(data, shown, logarithmic) {
       const mean = shown.means[group], error = shown.errors ? shown.errors[group] : shown.sigma / Math.sqrt(counts[group]);
       if (!there(mean)) continue;
       const [low, high] = [mean - error, mean + error].map((v) => y.place(upright ? Math.max(v, bottom) : v));
-      if (Number.isFinite(error)) svg.append(element("line", { x1: x.place(at), x2: x.place(at), y1: low, y2: high, stroke: curve.color, "stroke-width": 1.4 }));
-      svg.append(element("circle", { cx: x.place(at), cy: y.place(mean), r: 3.2, fill: curve.color }));
+      if (Number.isFinite(error) && !many) svg.append(element("line", { x1: x.place(at), x2: x.place(at), y1: low, y2: high, stroke: curve.color, "stroke-width": 1.4 }));
+      svg.append(element("circle", { cx: x.place(at), cy: y.place(mean), r: many ? 1.8 : 3.2, fill: curve.color, opacity: many ? 0.75 : 1 }));
     }
     const line = curve.points.filter((point) => shown.fit && there(shown.fit[point.group]));
-    if (line.length) svg.append(element("path", { d: path(line.map((point) => [x.place(point.x), y.place(shown.fit[point.group])])), stroke: curve.color, class: "fit" }));
+    if (line.length) svg.append(element("path", { d: path(line.map((point) => [x.place(point.x), y.place(shown.fit[point.group])])), stroke: curve.color, class: many && curves.length === 1 ? "fit over" : "fit" }));
   }
   return element("figure", {}, svg, legend(curves));
 }
@@ -134,7 +136,7 @@ function residualPlot(data, residuals, unit) {
     for (const { group, x: at } of curve.points) {
       if (!Number.isFinite(residuals[group])) continue;
       const place = x.place(at) + (i - (curves.length - 1) / 2) * Math.min(4, 40 / curves.length);
-      svg.append(element("line", { x1: place, x2: place, y1: y.place(0), y2: y.place(residuals[group]), stroke: curve.color, "stroke-width": 2.4 }));
+      svg.append(element("line", { x1: place, x2: place, y1: y.place(0), y2: y.place(residuals[group]), stroke: curve.color, "stroke-width": Math.min(2.4, 300 / residuals.length) }));
     }
   });
   return element("figure", {}, svg);

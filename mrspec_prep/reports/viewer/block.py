@@ -12,6 +12,7 @@ from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range
 from mrspec_prep.reports.verdict import noise_method
 from mrspec_prep.reports.viewer.fits import MOST_NUMBERS, pack_axes, pack_kernel, pack_spectra, predictions
+from mrspec_prep.reports.viewer.frames import add_frames
 from mrspec_prep.reports.viewer.layers import layers_of, pack_layers
 from mrspec_prep.reports.viewer.packing import Block, quantised, script_json
 from mrspec_prep.reports.viewer.signals import (
@@ -140,7 +141,7 @@ def _add_details(header, series, words, out_dir, details, measured, labels, shar
         notes.append(texts["no_table"])
         return
     if is_schedule(series.columns):
-        notes.append(texts["frames"])
+        add_frames(header, series, words, out_dir, measured, read_map(series.paths["roi"]), share)
         return
     group_of = equal_encodings(series.columns)
     header["contrasts"], header["groups"] = contrasts_of(series.columns), group_of.tolist()
