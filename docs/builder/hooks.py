@@ -8,10 +8,10 @@ sys.path.insert(0, str(ROOT))
 
 from mkdocs.structure.files import File  # noqa: E402
 
-from docs.builder import command_line, maths, outputs, pages, settings  # noqa: E402
+from docs.builder import command_line, maths, messages, outputs, pages, settings  # noqa: E402
 
 #: what stands in place of a line `<!-- made: NAME -->`
-MADE = {"command line": command_line.text, "settings": settings.text, "maps": outputs.text}
+MADE = {"command line": command_line.text, "settings": settings.text, "maps": outputs.text, "messages": messages.text}
 
 
 def on_files(files, config):
