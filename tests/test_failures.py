@@ -52,7 +52,7 @@ def pattern(message):
 
 @cache
 def source_texts():
-    """Texts of the rooms that speak to the user, ``…`` for what varies, and problems of any room with their remedies."""
+    """Texts of the rooms that speak to the user, ``…`` for what varies; problems of all rooms with their remedies."""
     texts = {f"{problem}. Remedy: {remedy}" for _, problem, remedy in messages.messages()}
     speaking = (path for room in ("cli", "workflows", "interfaces") for path in (messages.PACKAGE / room).glob("*.py"))
     for path in speaking:

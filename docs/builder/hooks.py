@@ -6,9 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from mkdocs.exceptions import PluginError  # noqa: E402
 from mkdocs.structure.files import File  # noqa: E402
 
-from docs.builder import command_line, maths, messages, outputs, pages, settings  # noqa: E402
+from docs.builder import command_line, links, maths, messages, outputs, pages, settings  # noqa: E402
 
 #: what stands in place of a line `<!-- made: NAME -->`
 MADE = {"command line": command_line.text, "settings": settings.text, "maps": outputs.text, "messages": messages.text}
@@ -31,3 +32,11 @@ def on_page_markdown(markdown, page, config, files):
 def on_page_content(html, page, config, files):
     """Set the equations."""
     return maths.with_mathml(html)
+
+
+def on_post_build(config):
+    """Refuse a site with a dead link or anchor, or one that would ask for something from outside."""
+    try:
+        links.check_site(config["site_dir"])
+    except ValueError as error:
+        raise PluginError(str(error)) from error
