@@ -16,8 +16,10 @@ from mrspec_prep.bids.compressed import CompressedProtocol, read_compressed, rea
 from mrspec_prep.bids.compressed_checks import check_sigma
 from mrspec_prep.bids.derivatives import read_map, read_table, start_dataset
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.filters import filter_images
 from mrspec_prep.bids.images import load_signals
-from mrspec_prep.bids.layout import filter_images, open_layout, read_json
+from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.nifti import iterate_volumes, read_grid
 from mrspec_prep.bids.participants import read_participants
 from mrspec_prep.bids.schedules import read_schedule

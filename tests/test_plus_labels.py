@@ -50,7 +50,7 @@ def place(tmp_path_factory):
     """Folder of the study, its results under ``out`` and the exit code."""
     folder = tmp_path_factory.mktemp("a+b")
     bids = write_study(folder / "bids")
-    (folder / "filter.json").write_text('{"dwi": {"session": "ses-a+b"}}')
+    (folder / "filter.json").write_text('{"dwi": {"session": "ses-a+b", "acquisition": ["x+078", "x+150"]}}')
     words = [bids, folder / "out", "participant", "group", "-w", folder / "work", "--nprocs", "1", "--sloppy",
              "--participant-label", "sub-01+a", "02", "--session-label", "ses-a+b",
              "--bids-database-dir", folder / "db", "--bids-filter-file", folder / "filter.json",

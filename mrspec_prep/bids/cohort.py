@@ -25,7 +25,7 @@ from mrspec_prep.bids.cohort_files import (
 from mrspec_prep.bids.compressed import CompressedHeader, CompressedProtocol, read_header, read_protocol
 from mrspec_prep.bids.compressed_checks import FormatError, NoiseError, check_sigma, fault_of_values
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import natural_key
+from mrspec_prep.bids.names import natural_key
 from mrspec_prep.bids.participants import join_participants, read_participants
 from mrspec_prep.physics import Grid
 

@@ -4,15 +4,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrspec_prep.bids.derivative_dataset import SHORT_ENTITIES, is_group_file, parse_name
+from mrspec_prep.bids.derivative_dataset import is_group_file, parse_name
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.layout import LABEL, filter_images, natural_key, read_json
+from mrspec_prep.bids.filters import filters_pass
+from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.names import LABEL, Name, natural_key, split_name
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 
 PROGRAM = "mrspec_prep"
 MAIN = "main"  # site of the participants of OUT_DIR
 PATTERN = "sub-*_desc-compressed_spectra.h5"
-SHORT = {long: short for short, long in SHORT_ENTITIES.items()}
 NO_ENTITY_OF_A_SERIES = ("suffix", "extension", "datatype", "echo", "inv", "inversion", "part", "flip", "mt", "chunk")
 
 
@@ -178,16 +179,20 @@ def maps_only(folder, subject):
 
 
 def passes(file, header, filters):
-    """Whether a file passes a BIDS filter file, as the series that it was made from.
+    """Whether a series passes a BIDS filter file: by its own name, or by those of all images that it was joined from.
 
-    What names images and not series (echo, inversion, part, suffix, ...) is not applied.
+    A name lacks what its images differ in. What names images and not series (echo, inversion, part, suffix, ...) is
+    not applied.
     """
     kept = {}
     for query, wanted in filters.items():
         if isinstance(wanted, dict):
             wanted = {key: value for key, value in wanted.items() if key not in NO_ENTITY_OF_A_SERIES}
         kept[query] = wanted
-    suffix = header.about.get("Suffix", "dwi")
-    given = [f"{SHORT[key]}-{file.entities[key]}" for key in OUTPUT_ENTITIES if key in file.entities]
-    name = Path(file.entities["datatype"]) / f"{'_'.join(given)}_{suffix}.nii.gz"
-    return bool(filter_images([name], kept)[0])
+    own = {key: file.entities[key] for key in OUTPUT_ENTITIES if key in file.entities}
+    sources = [split_name(source) for source in header.about.get("Sources") or [] if isinstance(source, str)]
+    series, *images = [
+        Name(entities, header.about.get("Suffix", "dwi"), ".nii.gz", file.entities["datatype"])
+        for entities in (own, *(source.entities | own for source in sources))
+    ]
+    return filters_pass(series, kept) or (bool(images) and all(filters_pass(image, kept) for image in images))

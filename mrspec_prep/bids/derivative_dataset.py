@@ -13,7 +13,7 @@ from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import read_json
+from mrspec_prep.bids.json_files import read_json
 
 BIDS_VERSION = "1.10.0"
 RAW = "raw"  # name of BIDS_DIR in ``DatasetLinks`` and BIDS URIs

@@ -19,7 +19,7 @@ from mrspec_prep.bids.atomic import write_atomically, write_json
 from mrspec_prep.bids.catalogue import column_entries, load_catalogue, map_entry, references_of
 from mrspec_prep.bids.derivative_dataset import is_group_file, output_path, parse_name, pybids_config, start_dataset
 from mrspec_prep.bids.errors import InputError, read_text
-from mrspec_prep.bids.layout import read_json
+from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.nifti import BROKEN, COMPLEX, open_image
 from mrspec_prep.bids.uris import bids_uri
 

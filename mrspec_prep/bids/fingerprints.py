@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.filters import filter_images
 from mrspec_prep.bids.images import filled_in
-from mrspec_prep.bids.layout import filter_images, find_images, split_name
+from mrspec_prep.bids.layout import find_images
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.nifti import COMPLEX, check_same_grid, iterate_volumes, open_image, read_grid
 from mrspec_prep.bids.samplings import SamplingFiles, find_sampling
 from mrspec_prep.bids.schedules import find_schedule, read_interleaves, read_schedule

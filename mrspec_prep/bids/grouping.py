@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import Name, natural_key, split_name
+from mrspec_prep.bids.names import Name, natural_key, split_name
 from mrspec_prep.bids.nifti import Grid3D, check_same_grid, read_grid
 from mrspec_prep.bids.sidecars import Metadata, VolumeTable, read_bvalues, read_directions, read_times
 from mrspec_prep.bids.tables import find_table, read_table

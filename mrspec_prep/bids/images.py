@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import NIFTI, natural_key, split_name
+from mrspec_prep.bids.names import NIFTI, natural_key, split_name
 from mrspec_prep.bids.nifti import check_same_grid, in_words, iterate_volumes, open_image, read_grid
 
 MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused

@@ -4,17 +4,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mrspec_prep.bids.dataset import select_labels
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.layout import (
-    NIFTI,
-    SUFFIXES,
-    check_folders,
-    check_name,
-    filter_images,
-    natural_key,
-    select_labels,
-    split_name,
-)
+from mrspec_prep.bids.filters import filter_images
+from mrspec_prep.bids.layout import SUFFIXES, check_folders
+from mrspec_prep.bids.names import NIFTI, check_name, natural_key, split_name
 
 DESC = "preproc"  # of the images that are read unless a filter names another
 OWN = "BIDS_DIR"  # name of the dataset where BIDS_DIR itself is preprocessed

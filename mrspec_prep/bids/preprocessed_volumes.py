@@ -7,7 +7,7 @@ import numpy as np
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.grouping import KEYS, NEEDED, Described, describe_image, read_weighting
-from mrspec_prep.bids.layout import split_name
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.nifti import read_grid
 from mrspec_prep.bids.preprocessed import OWN
 from mrspec_prep.bids.provenance import (

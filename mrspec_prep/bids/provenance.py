@@ -13,7 +13,7 @@ import numpy as np
 
 from mrspec_prep.bids.errors import InputError, read_text
 from mrspec_prep.bids.grouping import KEYS, describe_image
-from mrspec_prep.bids.layout import split_name
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.sidecars import Metadata, Sidecars, VolumeTable, read_times
 
 ENDINGS = ("desc-confounds_timeseries.tsv", "confounds.tsv")

@@ -5,7 +5,7 @@ import difflib
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError, read_text
-from mrspec_prep.bids.layout import split_name
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.sidecars import MS_PER_S
 from mrspec_prep.physics.fingerprinting import Schedule
 

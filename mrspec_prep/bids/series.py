@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.filters import filter_images
 from mrspec_prep.bids.grouping import KEYS, check_together, describe_image, group_images, labels_of, why_joined
-from mrspec_prep.bids.layout import filter_images, find_images, split_name
+from mrspec_prep.bids.layout import find_images
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.preprocessed import check_sessions, find_preprocessed, own_preprocessed, without_replaced
 from mrspec_prep.bids.preprocessed_volumes import describe_preprocessed, joined_words
 from mrspec_prep.bids.provenance import Origins

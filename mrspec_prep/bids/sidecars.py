@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError, read_text, unreadable
-from mrspec_prep.bids.layout import read_json, split_name
+from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.names import split_name
 from mrspec_prep.physics.encodings import B0_CEILING
 
 MS_PER_S = 1e3

@@ -6,7 +6,7 @@ Columns gx gy gz b TE TI [TR]; b in s/mm2; times in ms or in s, recognised by th
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError, read_text
-from mrspec_prep.bids.layout import natural_key, split_name
+from mrspec_prep.bids.names import natural_key, split_name
 from mrspec_prep.bids.sidecars import LONGEST, MS_PER_S, VolumeTable, check_bvalues, unit_directions
 from mrspec_prep.physics.encodings import B0_CEILING
 

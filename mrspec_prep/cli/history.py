@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.derivatives import is_group_file
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import read_json
+from mrspec_prep.bids.json_files import read_json
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"

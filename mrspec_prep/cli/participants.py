@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
+from mrspec_prep.bids.dataset import select_participants
 from mrspec_prep.bids.derivatives import start_dataset, table_text
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.layout import open_layout, select_participants
+from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli.history import (
     claim_work_dir,
     finished_key,

@@ -8,7 +8,7 @@ import numpy as np
 from mrspec_prep.bids.derivative_dataset import linked_datasets
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
 from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
-from mrspec_prep.bids.layout import LABEL
+from mrspec_prep.bids.names import LABEL
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra
 from mrspec_prep.bids.uris import path_of_uri
 from mrspec_prep.reports.cluster_words import color_of

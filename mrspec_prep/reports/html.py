@@ -13,8 +13,14 @@ from mrspec_prep.bids.catalogue import data_text
 SIGNS = {"good": "✓", "caution": "!", "problem": "×"}
 SCRIPTS = {  # of each kind of block that is alive, in the order of loading
     "viewer": (
-        "viewer_data.js", "viewer_plots.js", "viewer.js", "viewer_slices.js", "viewer_input.js", "viewer_panel.js",
-        "viewer_group.js", "viewer_start.js",
+        "viewer_data.js",
+        "viewer_plots.js",
+        "viewer.js",
+        "viewer_slices.js",
+        "viewer_input.js",
+        "viewer_panel.js",
+        "viewer_group.js",
+        "viewer_start.js",
     ),
     "table": ("tables.js",),
 }

@@ -187,6 +187,22 @@ def test_labels_sessions_and_filters_choose(out):
     assert "--bids-filter-file leaves no participant" in refusal(out.root, filters={"dwi": {"session": None}})
 
 
+def test_a_filter_of_the_images_that_were_joined_chooses_at_the_group_too(out):
+    """A series of several acquisitions has none in its name; the filter that chose them keeps it."""
+    for subject, times in (("01", ("078", "150")), ("02", ("078", "222"))):
+        names = [f"bids:raw:sub-{subject}/dwi/sub-{subject}_acq-te{time}_dwi.nii.gz" for time in times]
+        out.add(subject, metadata=ABOUT | {"Sources": names})
+
+    def chosen(value):
+        found = collect_cohort(out.root, filters={"dwi": {"acquisition": value}})
+        return [member.subject for member in found.members]
+
+    assert chosen(["te078", "te150"]) == ["01"]
+    assert chosen("*") == chosen(None) == ["01", "02"]
+    assert "leaves no participant" in refusal(out.root, filters={"dwi": {"acquisition": "te078"}})
+    assert "leaves no participant" in refusal(out.root, filters={"dwi": {"acquisition": "*", "run": "1"}})
+
+
 def test_nothing_found_is_refused(out, tmp_path):
     assert "run the participant level first" in refusal(tmp_path / "nowhere")
     assert "run the participant level first" in refusal(out.root)

@@ -1,4 +1,3 @@
-import json
 import os
 import threading
 import time
@@ -7,17 +6,10 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.bids import layout as layout_module
+from mrspec_prep.bids.dataset import list_participants, select_participants
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import (
-    filter_images,
-    find_images,
-    list_participants,
-    natural_key,
-    open_layout,
-    participant_files,
-    select_participants,
-    split_name,
-)
+from mrspec_prep.bids.layout import find_images, open_layout, participant_files
+from mrspec_prep.bids.names import natural_key, split_name
 from mrspec_prep.bids.series import find_series
 from mrspec_prep.options import SelectOptions
 
@@ -265,48 +257,6 @@ def test_an_image_that_is_there_twice_is_refused(tiny):
     path.with_suffix("").write_bytes(path.read_bytes())
     with pytest.raises(InputError, match="there twice"):
         tiny.find()
-
-
-IMAGES = [
-    Path("sub-01/ses-a/dwi/sub-01_ses-a_acq-te60_run-01_dwi.nii.gz"),
-    Path("sub-01/ses-b/dwi/sub-01_ses-b_dwi.nii.gz"),
-    Path("sub-01/ses-a/anat/sub-01_ses-a_inv-2_IRT1.nii.gz"),
-]
-
-
-@pytest.mark.parametrize(
-    ("filters", "kept"),
-    [
-        ({}, [0, 1, 2]),
-        ({"bold": {"session": "z"}, "t1w": None}, [0, 1, 2]),
-        ({"dwi": {"acquisition": None}}, [1, 2]),
-        ({"dwi": {"acquisition": "*"}}, [0, 2]),
-        ({"dwi": {"session": "a"}}, [0, 2]),
-        ({"dwi": {"session": ["a", "b"], "run": 1}}, [0, 2]),
-        ({"dwi": {"acq": "te60"}}, [0, 2]),
-        ({"dwi": {"session": ["b", None]}, "irt1": {"inversion": 1}}, [1]),
-        ({"anat": {"suffix": "IRT1", "datatype": "anat", "extension": ".nii.gz"}}, [0, 1, 2]),
-        ({"IRT1": {"session": "ses-b"}}, [0, 1]),
-        ({"dwi": {"session": "Query.NONE"}, "anat": {"run": "Query.OPTIONAL", "inv": "Query.ANY"}}, [2]),
-    ],
-)
-def test_filters(filters, kept):
-    images, notes = filter_images(IMAGES, json.loads(json.dumps(filters)))
-    assert images == [IMAGES[k] for k in kept]
-    assert notes == []
-
-
-def test_an_entity_that_no_name_has_is_tolerated_and_said(tiny):
-    images, (note,) = filter_images(IMAGES, {"dwi": {"colour": "red"}})
-    assert images == IMAGES
-    assert "colour" in note
-    tiny.dwi("")
-    assert any("colour" in note for note in tiny.find(filters={"dwi": {"colour": "red"}})[0].notes)
-
-
-def test_a_filter_must_be_a_set_of_entities():
-    with pytest.raises(InputError, match="filter of dwi"):
-        filter_images(IMAGES, {"dwi": "te60"})
 
 
 def test_an_unreadable_folder_is_refused(tiny, monkeypatch):

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.dataset import list_participants
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.layout import list_participants, open_layout
+from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.options import SelectOptions
 

@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.fuzz_targets import image_bytes, make_study
 from mrspec_prep.bids.errors import InputError, read_text
-from mrspec_prep.bids.layout import open_layout, read_json
+from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.nifti import iterate_volumes, open_image, read_grid
 from mrspec_prep.bids.spectra_files import read_cluster_spectra
 from mrspec_prep.cli.plugin_file import read_plugin
