@@ -21,7 +21,9 @@ from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import checkpoints, group_fit, reportlets
 from mrspec_prep.physics import kernel_matrix
-from mrspec_prep.workflows.group import parts_of
+from mrspec_prep.workflows.group import init_group_wf as group_wf
+from mrspec_prep.workflows.group import maps_mem_gb, parts_of
+from mrspec_prep.workflows.measured_memory import measured_before
 from tests.bids.compressed_files import ABOUT, damage, small_protocol
 
 BOUNDS = {"diffusivity": [0.1, 40.0], "t2star": [10.0, 800.0]}
@@ -406,6 +408,24 @@ def test_sigkill_of_the_group_and_the_same_command_again(study):
     again = study.results()
     assert all(again[name] == killed[name] for name in ours)
     assert not list(study.out.rglob("*.partial*"))
+
+
+def test_what_was_measured_is_set_aside_by_the_next_group(study, capsys, monkeypatch):
+    from mrspec_prep.cli import group
+
+    assert study.run("--resource-monitor") == 0
+    said = capsys.readouterr().err
+    assert "Peak memory, which the next run with these settings sets aside" in said and "save_maps " in said
+    ((ratios),) = measured_before(study.root / "out/logs").values()
+    assert {"fit", "save_maps", "save_tables", "report"} <= set(ratios)
+    (study.root / "out/group.html").unlink()
+    wired = []
+    monkeypatch.setattr(group, "init_group_wf", lambda *a, **k: wired.append(group_wf(*a, **k)) or wired[0])
+    assert study.run() == 0
+    aside = {node.name: node.mem_gb for node in wired[0]._get_all_nodes()}
+    estimate = maps_mem_gb(np.prod(SHAPE))
+    assert aside["save_maps_0"] == pytest.approx(max(1.2 * ratios["save_maps"] * estimate, 0.2))
+    assert aside["report"] == pytest.approx(max(1.2 * ratios["report"], 0.2))
 
 
 @pytest.mark.parametrize(("n_series", "nprocs", "n_nodes"), [(1, 4, 1), (12, 2, 12), (1000, 16, 143), (5000, 4, 313)])

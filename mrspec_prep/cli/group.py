@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.derivatives import start_dataset, table_text
+from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.cli.group_history import (
     PAGE,
@@ -19,17 +19,18 @@ from mrspec_prep.cli.group_history import (
 )
 from mrspec_prep.cli.group_preview import describe_group, name_of
 from mrspec_prep.cli.history import claim_work_dir
+from mrspec_prep.cli.messages import save_measured
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
 from mrspec_prep.cli.places import check_sites, check_work_dir
-from mrspec_prep.cli.plugin_file import plugin_of
+from mrspec_prep.cli.plugin_file import plugin_and_room
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.reports.group import build_group_report
 from mrspec_prep.reports.group_collect import collect_group
 from mrspec_prep.workflow_files import find_workflow
 from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, draw_graph, failures_of, run_graph
-from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, init_group_wf
+from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, group_settings, init_group_wf
 from mrspec_prep.workflows.group_planning import plan_group
-from mrspec_prep.workflows.measured_memory import resources_used
+from mrspec_prep.workflows.measured_memory import measured_before, resources_used
 from mrspec_prep.workflows.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
@@ -69,6 +70,7 @@ def run_group(args, settings, run_id, resources):
         remedy = "give the dataset's root: its participants.tsv says who is compared"
         raise InputError("BIDS_DIR is no folder", value=settings.bids_dir, remedy=remedy)
     plan = plan_group(settings, find_workflow(settings.workflow) if settings.workflow else None)
+    _, _, resources = plugin_and_room(args.use_plugin, resources)
     if args.dry_run:
         text = describe_group(plan, resources)
         print(text)
@@ -104,7 +106,6 @@ def rebuild_group(out_dir):
 def compute_group(args, settings, run_id, plan, resources):
     """Run the planned group; the exit code, the last line and the report agree."""
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
-    plugin, plugin_args = plugin_of(args.use_plugin, resources)
     work_dir = args.work_dir.expanduser().absolute()
     warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
     if warning:
@@ -122,18 +123,24 @@ def compute_group(args, settings, run_id, plan, resources):
     forget_group(out_dir)
     configure_nipype(log, args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
     workflow = init_group_wf(
-        plan, out_dir=out_dir, bids_dir=bids_dir, work_dir=work_dir, resources=resources, dask=args.dask
+        plan,
+        out_dir=out_dir,
+        bids_dir=bids_dir,
+        work_dir=work_dir,
+        resources=resources,
+        dask=args.dask,
+        measured=measured_before(out_dir / "logs"),
     )
     if args.write_graph:
         LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph_group.dot"))
+    plugin, plugin_args, resources = plugin_and_room(args.use_plugin, resources)  # now that the graph is built
+    LOGGER.info("%d process(es), %s", resources.nprocs, resources.memory_in_words)
     mend([work_dir / GROUP_WORKFLOW])
     progress = GroupProgress(len(plan.cohort.members))
     ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
     if args.resource_monitor:
-        table = write_atomically(
-            out_dir / "logs" / f"{run_id}_group_resources.tsv", table_text(resources_used(workflow))
-        )
-        LOGGER.info("Peak memory of every step: %s", table)
+        used = resources_used(workflow, group_settings(plan, resources.nprocs))
+        save_measured(used, out_dir / "logs" / f"{run_id}_group_resources.tsv")
     failures = [(f.step, f.cause, f.crash_file) for f in failures_of("group", log)]
     if ended is not None and not failures:
         failures = [("run", with_remedy(f"{type(ended).__name__}: {ended}"), log)]

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from mrspec_prep.workflows.group import fit_mem_gb
+
 MINUTE = 60.0
 # processor seconds of the group fit, on one thread (benchmarks.group)
 #: one voxel in one EM step, per cluster: measured with 1e5 voxels, 8 clusters (docs/group_method.md, docs/hpc.md)
@@ -9,7 +11,6 @@ SECONDS_PER_VOXEL_STEP_CLUSTER = {"gaussian": 4.4e-8, "student-t": 1.4e-7}
 SECONDS_PER_VOXEL_MAP = 4e-6  # responsibilities and their maps
 SECONDS_AROUND = 20.0  # start, tables, report
 STEPS = 150  # EM steps that a fit usually takes
-GB_AROUND = 0.6
 
 
 def describe_group(plan, resources):
@@ -43,9 +44,10 @@ def describe_group(plan, resources):
         f"  workflow: {plan.workflow}",
     ]
     lines += [f"  will be done: {words}" for words in _what(plan)]
-    seconds, memory = expected_group_cost(plan, resources)
+    seconds, memory = expected_group_cost(plan, resources), min(fit_mem_gb(plan), resources.mem_gb)
     time = f"{seconds:.0f} s" if seconds < 2 * MINUTE else f"{seconds / MINUTE:.0f} min"
     lines.append(f"  expected: about {time} with {resources.nprocs} processor(s), {memory:.1f} GB")
+    lines.append(f"  memory: {resources.memory_in_words}")
     lines.append("  outputs: group.html, group_*.{tsv,json,h5}; sub-*/: seg-group_dseg, seg-group_probseg")
     return "\n".join(lines) + "\n"
 
@@ -72,11 +74,10 @@ def _what(plan):
 
 
 def expected_group_cost(plan, resources):
-    """Expected seconds and gigabytes (rough; the run itself is the measure)."""
+    """Expected seconds (rough; the run itself is the measure)."""
     headers = [member.header for member in plan.cohort.members]
     step = sum(header.n_voxels * SECONDS_PER_VOXEL_STEP_CLUSTER[header.distribution] for header in headers)
     n_clusters = 0 if plan.options.group.frozen else sum(plan.options.group.candidates)
     steps = min(STEPS, plan.options.group.max_steps)
     computing = n_clusters * steps * step + plan.cohort.n_voxels * SECONDS_PER_VOXEL_MAP
-    held = sum(header.n_voxels * (4 * header.n_ranks + 8) for header in headers)
-    return SECONDS_AROUND + computing / resources.nprocs, GB_AROUND + min(held * 1e-9, resources.mem_gb)
+    return SECONDS_AROUND + computing / resources.nprocs

@@ -3,7 +3,10 @@
 import logging
 import sys
 
+from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.derivatives import table_text
 from mrspec_prep.cli.progress import TerminalHandler
+from mrspec_prep.workflows.measured_memory import table_in_words
 
 LOGGER = logging.getLogger("mrspec_prep")
 
@@ -68,3 +71,20 @@ def summarise(plans, refused, failures, out_dir):
     else:
         LOGGER.info("Finished without errors: %d participant(s)", len(plans))
     return failed
+
+
+def save_measured(used, path):
+    """Write what the steps used of memory, and say it in words.
+
+    Parameters
+    ----------
+    used : dict of str to list
+        From ``resources_used``.
+    path : Path
+        Of the table.
+
+    """
+    write_atomically(path, table_text(used))
+    LOGGER.info("Peak memory, which the next run with these settings sets aside (%s):", path)
+    for line in table_in_words(used):
+        LOGGER.info("  %s", line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
 from mrspec_prep.bids.dataset import select_participants
-from mrspec_prep.bids.derivatives import start_dataset, table_text
+from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli.history import (
@@ -19,10 +19,10 @@ from mrspec_prep.cli.history import (
     remove_stale,
     save_run_file,
 )
-from mrspec_prep.cli.messages import summarise
+from mrspec_prep.cli.messages import save_measured, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_links, check_work_dir
-from mrspec_prep.cli.plugin_file import plugin_of
+from mrspec_prep.cli.plugin_file import plugin_and_room
 from mrspec_prep.cli.preview import describe_plan, write_preview
 from mrspec_prep.cli.progress import Progress, steps_of
 from mrspec_prep.options import OptionsError
@@ -38,7 +38,7 @@ from mrspec_prep.workflows.execution import (
     run_graph,
 )
 from mrspec_prep.workflows.feasibility import check_feasible, check_memory
-from mrspec_prep.workflows.measured_memory import measured_before, resources_used, table_in_words
+from mrspec_prep.workflows.measured_memory import measured_before, resources_used
 from mrspec_prep.workflows.participant import (
     WORKFLOW_NAME,
     init_participants_wf,
@@ -87,6 +87,7 @@ def run_participants(args, settings, run_id, resources):
     if not plans:
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
+    _, _, resources = plugin_and_room(args.use_plugin, resources)
     if args.dry_run:
         resources = resources.shared_by(sum(len(plan.series) for plan in plans))
         for plan in plans:
@@ -147,7 +148,6 @@ def compute(args, settings, run_id, plans, refused, resources):
     Returns as ``run_participants``.
     """
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
-    plugin, plugin_args = plugin_of(args.use_plugin, resources)
     work_dir = args.work_dir.expanduser().absolute()
     warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
     if warning:
@@ -179,13 +179,15 @@ def compute(args, settings, run_id, plans, refused, resources):
             resources=resources,
             measured=measured_before(out_dir / "logs"),
         )
+        plugin, plugin_args, resources = plugin_and_room(args.use_plugin, resources)  # now that the graph is built
         if args.write_graph:
             LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph.dot"))
         LOGGER.info(
-            "%d participant(s), %d process(es), %d thread(s) a step",
+            "%d participant(s), %d process(es), %d thread(s) a step, %s",
             len(todo),
             resources.nprocs,
             resources.omp_nthreads,
+            resources.memory_in_words,
         )
         mend(work_dir / WORKFLOW_NAME / participant_workflow_name(plan.subject) for plan in todo)
         progress = Progress(steps_of(workflow, [plan.subject for plan in todo]))
@@ -193,10 +195,7 @@ def compute(args, settings, run_id, plans, refused, resources):
             ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
         if args.resource_monitor:
             used = resources_used(workflow, series_settings(todo))
-            table = write_atomically(out_dir / "logs" / f"{run_id}_resources.tsv", table_text(used))
-            LOGGER.info("Peak memory, which the next run with these settings sets aside (%s):", table)
-            for line in table_in_words(used):
-                LOGGER.info("  %s", line)
+            save_measured(used, out_dir / "logs" / f"{run_id}_resources.tsv")
     failures = [f for plan in todo for f in failures_of(plan.subject, participant_log(out_dir, plan.subject, run_id))]
     if ended is not None:
         reached = {failure.subject for failure in failures} | progress.subjects_done

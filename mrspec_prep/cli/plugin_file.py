@@ -8,6 +8,7 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.yaml_files import read_yaml
 
 EXAMPLES = "see workflows/hpc for examples"
+HERE = ("Linear", "MultiProc")  # plugins that compute on this machine
 CONTEXTS = ("forkserver", "spawn", "fork")
 #: settings of MultiProc: what they may be, also in words
 MULTIPROC = {
@@ -60,8 +61,35 @@ def plugin_of(path, resources):
     resources : Resources
 
     """
-    multiproc = {"n_procs": resources.nprocs, "memory_gb": resources.mem_gb}
+    multiproc = {"n_procs": resources.nprocs, "memory_gb": resources.steps_gb}
     if path:
         plugin, plugin_args = read_plugin(path)
         return plugin, (multiproc | plugin_args if plugin == "MultiProc" else plugin_args)
     return ("Linear", {}) if resources.nprocs == 1 else ("MultiProc", multiproc)
+
+
+def plugin_and_room(path, resources):
+    """Plugin, its settings, and resources that know what this process itself holds, where steps run on this machine.
+
+    Parameters
+    ----------
+    path, resources
+        As of ``plugin_of``.
+
+    Returns
+    -------
+    plugin : str
+    plugin_args : dict
+    resources : Resources
+
+    Raises
+    ------
+    InputError
+        As ``read_plugin``; or no step fits beside this process.
+
+    """
+    plugin, _ = plugin_of(path, resources)
+    if plugin in HERE:
+        resources = resources.beside_this_process()
+        resources.check()
+    return *plugin_of(path, resources), resources

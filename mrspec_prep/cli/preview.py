@@ -36,6 +36,8 @@ def describe_plan(plan, resources):
             lines += describe_fingerprinting(series_plan, _n_masked(series_plan), _duration)
         else:
             lines += _describe_series(series_plan, resources)
+    processes = f"{resources.nprocs} process(es), {resources.omp_nthreads} thread(s) a step"
+    lines += ["", f"{processes}, {resources.memory_in_words}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,13 +1,17 @@
 """Processors and memory this job was given: by the user, by Slurm, by the cgroup, by the machine."""
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
+from mrspec_prep.bids.errors import InputError
+
 MOST_THREADS_PER_STEP = 8
 SHARE = 0.9  # of the memory found, where the user names none
+SMALLEST_STEP_GB = 0.3  # Python with the libraries that every step loads; 0.25 measured
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,37 @@ class Resources:
     mem_gb: float
     source: str  #: where the numbers come from, in words
     threads_given: bool = False  #: ``omp_nthreads`` is the user's
+    own_gb: float = 0.0  #: of ``mem_gb``, what this process itself holds
+
+    @property
+    def steps_gb(self):
+        """Memory left for steps [GB]; with one processor they run in this process."""
+        return self.mem_gb if self.nprocs == 1 else self.mem_gb - self.own_gb
+
+    @property
+    def memory_in_words(self):
+        """Memory of the run and what of it is left for steps."""
+        if self.nprocs == 1 or not self.own_gb:
+            return f"{self.mem_gb:.1f} GB of memory"
+        return f"{self.mem_gb:.1f} GB of memory, {self.own_gb:.1f} GB of it this command's own"
+
+    def beside_this_process(self):
+        """The same, with what this process holds now taken off what steps may use."""
+        return replace(self, own_gb=psutil.Process().memory_info().rss / 1e9)
+
+    def check(self):
+        """Raise InputError where this process and the smallest step do not fit into the memory of the run."""
+        needed = max(self.own_gb, SMALLEST_STEP_GB) if self.nprocs == 1 else self.own_gb + SMALLEST_STEP_GB
+        if needed <= self.mem_gb:
+            return
+        alone = max(self.own_gb, SMALLEST_STEP_GB) <= self.mem_gb
+        raise InputError(
+            f"too little memory: this command itself holds {self.own_gb:.2f} GB, and a step needs at least "
+            f"{SMALLEST_STEP_GB:.1f} GB",
+            value=f"{self.mem_gb:.2f} GB",
+            remedy=f"--mem {math.ceil(1000 * needed / 100) * 100}m or more, and as much for the job"
+            + ", or --nprocs 1, which computes steps in this command itself" * alone,
+        )
 
     def shared_by(self, n_series):
         """The same for so many series at once: threads of a step as few as keep all processors busy.

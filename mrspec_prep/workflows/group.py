@@ -12,19 +12,24 @@ from mrspec_prep.interfaces.group_fit import OF_THE_COMPONENTS, OF_THE_FIT, FitG
 from mrspec_prep.interfaces.group_maps import SaveGroupMaps
 from mrspec_prep.interfaces.group_tables import SaveGroup
 from mrspec_prep.interfaces.reportlets import GroupReport
+from mrspec_prep.workflows.measured_memory import StepMemory, kind_of_step
 from mrspec_prep.workflows.steps import Step
 
 GROUP_WORKFLOW = "mrspec_prep_group_wf"
 MOST_PER_NODE = 16  # series that one node maps
+AROUND_GB = 0.6  # of the fit, beside the members' signals
+TABLES_GB = 0.4
+REPORT_GB = 1.0
 
 
-def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
+def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None, measured=None):
     """Wire the group level.
 
     Inputs
         plan : GroupPlan.
         resources : Resources; the fit has all processors, the maps ``omp_nthreads``.
         dask : str or None; the workers of the fit of clusters, as ``--dask`` names them.
+        measured : dict; memory of an earlier run (``measured_memory.measured_before``).
     Outputs
         Files of the group, maps in every participant's folder (the nodes whose names begin with ``save``), and
         ``group.html``. The fit runs in this process: it talks while it climbs, and its threads see all participants.
@@ -42,12 +47,17 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
         "seed": plan.seed,
     } | ({"atlas": str(frozen)} if frozen else {})
     parts = parts_of(len(records), resources.nprocs)
+    memory = {
+        step: StepMemory(estimate, resources.steps_gb, (measured or {}).get(settings, {})).of(kind_of_step(step))
+        for step, (settings, estimate) in group_settings(plan, resources.nprocs).items()
+    }
     rows = Step(Merge(len(parts)), "rows", run_without_submitting=True)
     tables = Step(
         SaveGroup(plan=str(plan_file), people=str(people_file), workflow_name=plan.workflow, **saving),
         "save_tables",
+        mem_gb=memory["save_tables"],
     )
-    report = Step(GroupReport(out_dir=str(out_dir)), "report", mem_gb=1.0)
+    report = Step(GroupReport(out_dir=str(out_dir)), "report", mem_gb=memory["report"])
     workflow.connect([(rows, tables, [("out", "rows")]), (tables, report, [("out_files", "out_files")])])
     fits = [] if frozen else _fit_nodes(plan, plan_file, work_dir, resources, dask)
     for node, name in fits:
@@ -55,7 +65,7 @@ def init_group_wf(plan, *, out_dir, bids_dir, work_dir, resources, dask=None):
         if name == "fit":
             workflow.connect(node, "selection", tables, "selection")
     for number, part in enumerate(parts):
-        maps = _maps_node(number, part, records, saving, resources)
+        maps = _maps_node(number, part, records, saving, resources.omp_nthreads, memory)
         workflow.connect(maps, "rows", rows, f"in{number + 1}")
         for node, name in fits:
             workflow.connect(node, "fit", maps, name)
@@ -87,15 +97,13 @@ def _fit_nodes(plan, plan_file, work_dir, resources, dask):
     ]
 
 
-def _maps_node(number, part, records, saving, resources):
+def _maps_node(number, part, records, saving, threads, memory):
     """Node of the maps of a few series."""
-    threads = resources.omp_nthreads
     interface = SaveGroupMaps(
         records=records[part], first=part.start, grid_like=records[0]["path"], num_threads=threads, **saving
     )
-    mem_gb = max(maps_mem_gb(record) for record in records[part])
     name = f"save_maps_{number}"
-    return Step(interface, name, n_procs=threads, mem_gb=min(mem_gb, resources.mem_gb))
+    return Step(interface, name, n_procs=threads, mem_gb=memory[name])
 
 
 def checkpoint_folder(work_dir):
@@ -103,9 +111,25 @@ def checkpoint_folder(work_dir):
     return Path(work_dir) / "group_checkpoints"
 
 
-def maps_mem_gb(record):
+def group_settings(plan, nprocs):
+    """Hash of the settings and estimated memory [GB] of every step, by ``measured_memory.series_of``."""
+    members, settings = plan.cohort.members, plan.options.group_hash()
+    estimates = {"fit": fit_mem_gb(plan), "fit_components": fit_mem_gb(plan)}
+    estimates |= {"save_tables": TABLES_GB, "report": REPORT_GB}
+    for number, part in enumerate(parts_of(len(members), nprocs)):
+        estimates[f"save_maps_{number}"] = max(maps_mem_gb(member.header.n_voxels) for member in members[part])
+    return {step: (settings, estimate) for step, estimate in estimates.items()}
+
+
+def fit_mem_gb(plan):
+    """Rough peak memory of a joint fit [GB]: the members' signals and noise."""
+    headers = [member.header for member in plan.cohort.members]
+    return AROUND_GB + 1e-9 * sum(header.n_voxels * (4 * header.n_ranks + 8) for header in headers)
+
+
+def maps_mem_gb(n_voxels):
     """Rough peak memory of one participant's maps [GB]; for some ten clusters."""
-    return 0.4 + 400e-9 * record["n_voxels"]
+    return 0.4 + 400e-9 * n_voxels
 
 
 def _plain(value):

@@ -1,6 +1,7 @@
 """Memory of steps: what the resource monitor measured, and what the next run sets aside for it."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def resources_used(workflow, series=None):
     workflow : nipype workflow
         After its run.
     series : dict of str to (str, float), optional
-        Name of a series' workflow with that of its participant: hash of its settings, and estimate [GB].
+        Name of a series' workflow with that of its participant, or of a step of the group: hash of its settings, and
+        estimate [GB].
 
     Returns
     -------
@@ -71,8 +73,13 @@ def resources_used(workflow, series=None):
     return columns
 
 
+def kind_of_step(step):
+    """Name of a step without its place in the graph; the steps that map a few members of a group each are of a kind."""
+    return re.sub(r"^(save_maps)_\d+$", r"\1", step.rpartition(".")[2])
+
+
 def series_of(node):
-    """Names of the workflows of participant and series that a node belongs to."""
+    """Names of the workflows of participant and series that a node belongs to; at the group level, its own."""
     return ".".join(node.fullname.split(".")[1:3])
 
 
@@ -82,7 +89,7 @@ def table_in_words(columns):
     for step, peak, reserved, seconds in zip(
         *(columns[name] for name in ("step", "mem_peak_gb", "mem_reserved_gb", "seconds")), strict=True
     ):
-        name = step.rpartition(".")[2]
+        name = kind_of_step(step)
         rows[name] = tuple(map(max, rows.get(name, (0.0, 0.0, 0.0)), (peak, reserved, seconds)))
     ordered = sorted(rows.items(), key=lambda row: -row[1][0])
     return [f"{'step':24} {'peak GB':>8} {'set aside':>10} {'seconds':>8}"] + [
@@ -112,7 +119,7 @@ def measured_before(log_dir):
         for step, settings, peak, estimate in columns:
             if settings not in ("", "n/a") and math.isfinite(estimate) and estimate > 0:
                 ratios = newest.setdefault(settings, {})
-                name = step.rpartition(".")[2]
+                name = kind_of_step(step)
                 ratios[name] = max(ratios.get(name, 0.0), peak / estimate)
         for settings, ratios in newest.items():
             found[settings] = found.get(settings, {}) | ratios
@@ -126,4 +133,4 @@ def _columns(path):
         rows = zip(*(columns[n] for n in ("step", "settings", "mem_peak_gb", "mem_estimated_gb")), strict=True)
         return [(str(step), str(settings), float(peak), float(estimate)) for step, settings, peak, estimate in rows]
     except (KeyError, ValueError, IndexError, OSError):
-        return []  # an older version's, or of the group level: estimates by arithmetic stand
+        return []  # an older version's: estimates by arithmetic stand

@@ -81,7 +81,7 @@ def init_participant_wf(plan, *, out_dir, bids_dir, work_dir, resources, measure
             name=name,
             omp_nthreads=resources.omp_nthreads,
             memory=StepMemory(
-                estimated_mem_gb(series_plan), resources.mem_gb, (measured or {}).get(series_plan.options.hash(), {})
+                estimated_mem_gb(series_plan), resources.steps_gb, (measured or {}).get(series_plan.options.hash(), {})
             ),
         )
         saved += [(spectral, label) for label in spectral.list_node_names() if label.startswith("save")]

@@ -261,10 +261,10 @@ def test_mask_noise_and_sloppy(planned, dataset):
 
 def test_processors_threads_and_memory(planned, monkeypatch):
     for name in ("--nprocs", "--nthreads", "--n-cpus", "--n_cpus"):
-        asked = planned(name, "3", "--omp-nthreads", "2", "--mem", "1500m")
+        asked = planned(name, "3", "--omp-nthreads", "2", "--mem", "8500m")
         assert (asked.resources.nprocs, asked.resources.omp_nthreads) == (3, 2)
-        assert asked.resources.mem_gb == pytest.approx(1.5)
-    for name, size, gb in (("--mem_mb", "8000", 8), ("--mem", "1.5G", 1.5), ("--mem-mb", "8g", 8)):
+        assert asked.resources.mem_gb == pytest.approx(8.5)
+    for name, size, gb in (("--mem_mb", "8000", 8), ("--mem", "4.5G", 4.5), ("--mem-mb", "8g", 8)):
         assert planned(name, size).resources.mem_gb == pytest.approx(gb)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "10240")

@@ -109,7 +109,7 @@ def test_sidecars_say_what_was_done_and_what_is_not_in_it(saved):
 
 def test_the_steps_are_wired_only_where_they_are_asked_for(plan, tmp_path):
     class Machine:
-        omp_nthreads, mem_gb = 1, 2.0
+        omp_nthreads, steps_gb = 1, 2.0
 
     def labels(plan, name):
         where = {"out_dir": tmp_path, "bids_dir": ZEBRA, "work_dir": tmp_path / name}
