@@ -1,0 +1,1 @@
+"""Randomised faults on a small run: ``python -m benchmarks.faults --help``."""
