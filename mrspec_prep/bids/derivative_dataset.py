@@ -14,6 +14,7 @@ from mrspec_prep.bids.atomic import write_if_changed
 from mrspec_prep.bids.catalogue import cluster_color, data_text, load_catalogue
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.locks import dataset_lock
 
 BIDS_VERSION = "1.10.0"
 RAW = "raw"  # name of BIDS_DIR in ``DatasetLinks`` and BIDS URIs
@@ -81,7 +82,7 @@ To read this dataset with PyBIDS, add `logs/pybids_config.json`, which knows the
 def start_dataset(out_dir, bids_dir, derivatives=None):
     """Write the files at the top of the derivative dataset.
 
-    Repeating it changes nothing; jobs may do it at the same time.
+    Repeating it changes nothing; jobs may do it at the same time, and the links of all are kept.
 
     Parameters
     ----------
@@ -91,7 +92,20 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
 
     """
     out_dir = Path(out_dir)
-    sources = {RAW: bids_dir, **(derivatives or {})}
+    catalogue = load_catalogue()
+    labels = "".join(f"desc-{name}\t{text}\n" for name, text in catalogue["descriptions"].items())
+    write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
+    write_if_changed(out_dir / "README", README)
+    write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
+    for level in ("inspect", "group"):
+        name_labels(out_dir, level)
+    write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
+    with dataset_lock(out_dir):
+        _add_links(out_dir, {RAW: bids_dir, **(derivatives or {})})
+
+
+def _add_links(out_dir, sources):
+    """Write ``dataset_description.json`` with the links that it has and these; to be called with the dataset held."""
     links = _earlier_links(out_dir) | {name: _relative(path, out_dir) for name, path in sources.items()}
     description = {
         "Name": "mrspec_prep: spectra, tissue clusters and parameter maps",
@@ -101,14 +115,6 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
         "SourceDatasets": [{"URL": link} for link in links.values()],
         "DatasetLinks": links,
     }
-    catalogue = load_catalogue()
-    labels = "".join(f"desc-{name}\t{text}\n" for name, text in catalogue["descriptions"].items())
-    write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
-    write_if_changed(out_dir / "README", README)
-    write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
-    for level in ("inspect", "group"):
-        name_labels(out_dir, level)
-    write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     write_if_changed(out_dir / "dataset_description.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 

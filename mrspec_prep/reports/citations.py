@@ -3,11 +3,10 @@
 import html
 from pathlib import Path
 
-from filelock import FileLock
-
 from mrspec_prep.bids.atomic import write_if_changed, write_json
 from mrspec_prep.bids.catalogue import load_bibliography
 from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.locks import dataset_lock
 from mrspec_prep.reports.methods import cited_keys, numbered, reference_in_words
 from mrspec_prep.reports.words import join
 
@@ -33,7 +32,7 @@ def write_citations(out_dir, subject, texts):
     """
     logs = Path(out_dir) / "logs"
     (logs / "methods").mkdir(parents=True, exist_ok=True)
-    with FileLock(logs / ".citation.lock"):
+    with dataset_lock(out_dir):
         name = "group" if subject is None else f"sub-{subject}"
         write_json(logs / "methods" / f"{name}.json", {"texts": list(texts)})
         paragraphs = _paragraphs(logs / "methods")

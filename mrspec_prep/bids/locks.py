@@ -1,0 +1,99 @@
+"""One job at a time: files of a dataset that jobs read, change and write again."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from mrspec_prep.bids.errors import InputError
+
+NAME = ".lock"  # in the folder logs, which BIDS validators are told to ignore
+#: of a file system without flock, or (NFS) with one for those who may write
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
+WAIT_SECONDS = 120.0  # what is locked takes milliseconds
+POLL_SECONDS = 0.02
+
+
+@contextlib.contextmanager
+def dataset_lock(out_dir):
+    """Hold the dataset for a read-change-write of one of its files; other jobs, on whatever node, wait.
+
+    The kernel frees the lock of a job that is killed. The lock file stays: on NFS a job could otherwise lock a file
+    that another has removed, while a third locks the new one of that name. Where the file system knows no locks, a
+    second file that only one job can make stands for it.
+
+    Parameters
+    ----------
+    out_dir : path
+        Derivative dataset; ``logs/.lock`` is made there.
+
+    Raises
+    ------
+    InputError
+        Another job has held it for two minutes.
+    OSError
+        No permission, full disk.
+
+    """
+    path = Path(out_dir) / "logs" / NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        handle = _open(path)
+        held.callback(os.close, handle)
+        try:
+            _wait_for(lambda: _flock(handle), path)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            marker = path.with_name(f"{NAME}-held")
+            _wait_for(lambda: _make(marker), marker)
+            held.callback(marker.unlink, missing_ok=True)
+        _refresh(out_dir)
+        yield
+
+
+def _wait_for(attempt, path):
+    end = time.monotonic() + WAIT_SECONDS
+    while not attempt():
+        if time.monotonic() > end:
+            raise InputError(
+                f"another job has held the dataset for {WAIT_SECONDS:.0f} s",
+                file=path,
+                remedy="is a job stopped, or its node dead? End it, then type the same command again",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _open(path):
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)  # another user made it
+
+
+def _flock(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _make(marker):
+    """Make a file that is not there yet; one that a killed job left is old, and removed."""
+    try:
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - marker.stat().st_mtime > WAIT_SECONDS / 2:
+                marker.unlink()
+        return False
+    return True
+
+
+def _refresh(folder):
+    """Let NFS ask its server what is in a folder now: what another node replaced a moment ago must be seen."""
+    with contextlib.suppress(PermissionError):  # a folder that may be searched and not listed
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))

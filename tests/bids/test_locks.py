@@ -1,0 +1,74 @@
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from mrspec_prep.bids import locks
+from mrspec_prep.bids.derivatives import start_dataset
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.locks import dataset_lock
+
+N_JOBS, N_TIMES = 6, 5
+
+
+def without_locks(handle, how):
+    """A file system that knows no locks."""
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+def work(out_dir, number, no_locks, begin):
+    if no_locks:
+        fcntl.flock = without_locks
+    begin.wait(60)
+    for turn in range(N_TIMES):
+        start_dataset(out_dir, out_dir / "raw", {f"job{number}x{turn}": out_dir / "inputs" / f"{number}x{turn}"})
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # jobs only write files
+@pytest.mark.parametrize("no_locks", [False, True])
+def test_jobs_that_begin_together_lose_no_link(tmp_path, no_locks):
+    context = multiprocessing.get_context("fork")
+    begin = context.Event()
+    jobs = [context.Process(target=work, args=(tmp_path, number, no_locks, begin)) for number in range(N_JOBS)]
+    for job in jobs:
+        job.start()
+    begin.set()
+    for job in jobs:
+        job.join(100)
+    assert [job.exitcode for job in jobs] == [0] * N_JOBS
+    links = json.loads((tmp_path / "dataset_description.json").read_text())["DatasetLinks"]
+    assert set(links) == {"raw", *(f"job{number}x{turn}" for number in range(N_JOBS) for turn in range(N_TIMES))}
+    assert {path.name for path in (tmp_path / "logs").glob(".*")} == {".lock"}
+
+
+def test_a_dataset_that_is_never_let_go_is_told_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.2)
+    words = "another job has held the dataset.*Remedy: is a job"
+    with dataset_lock(tmp_path), pytest.raises(InputError, match=words), dataset_lock(tmp_path):
+        pass
+    with dataset_lock(tmp_path):
+        pass
+
+
+def test_what_a_killed_job_left_where_there_are_no_locks_grows_old(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.fcntl, "flock", without_locks)
+    (tmp_path / "logs").mkdir()
+    marker = tmp_path / "logs/.lock-held"
+    marker.touch()
+    os.utime(marker, (time.time() - locks.WAIT_SECONDS,) * 2)
+    with dataset_lock(tmp_path):
+        assert marker.is_file()
+    assert not marker.exists()
+
+
+def test_other_errors_of_the_disk_are_not_taken_for_missing_locks(tmp_path, monkeypatch):
+    def failing(handle, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(locks.fcntl, "flock", failing)
+    with pytest.raises(OSError, match="Input/output error"), dataset_lock(tmp_path):
+        pass
