@@ -21,7 +21,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.protocols import PLACENTA_ECHO_TIMES, PLACENTA_WEIGHTINGS
-from bids_examples import make_examples as files
+from bids_examples.writers import files
+from bids_examples.writers.organs import coil_shading
+from bids_examples.writers.simulation import diffusion_encodings
 from mrspec_prep.physics import add_noise, simulate_signals
 
 KERNEL = "adc-t2star"
@@ -140,7 +142,7 @@ class Scan:
 
 def encodings_of(protocol):
     """Encodings of one of ``PROTOCOLS``, with directions."""
-    return files.diffusion_encodings(*PROTOCOLS[protocol])
+    return diffusion_encodings(*PROTOCOLS[protocol])
 
 
 def compartment_values():
@@ -221,7 +223,7 @@ def scans_of(study):
     values, fractions = compartment_values()
     pure = [simulate_signals(KERNEL, encodings_of(name), values, fractions) for name in study.protocols]
     references = [encodings_of(name).reference() for name in study.protocols]
-    shading = files.coil_shading(study.shape)[mask]
+    shading = coil_shading(study.shape)[mask]
     for participant in participants_of(study):
         site = participant.site
         for number, session in enumerate(participant.sessions):
