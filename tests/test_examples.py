@@ -14,6 +14,7 @@ from mrspec_prep.physics.fingerprinting import Schedule, simulate_fisp
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 SCANS = [("zebra_t2star-adc", "01"), ("zebra_t2star-adc", "02"), ("echotime-array", "01"), ("t1-t2_mese", "01")]
+SCANS += [("qsiprep_t2-adc", "01")]
 DATASETS = sorted({name for name, _ in SCANS} | {"mrf"})
 TO_INTERNAL = {"diffusivity": 1e3, "t2": 1e3, "t2star": 1e3, "t1": 1e3}
 

@@ -1,6 +1,7 @@
 """The main job on preprocessed images, as a QSIPrep user types it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_examples.writers.qsiprep import make_qsiprep, turned
+from mrspec_prep.cli.run import run
 from tests.bids.qsiprep_like import copy_raw, like_qsiprep
 from tests.test_end_to_end import validator_errors
 
 ZEBRA = Path(__file__).parents[1] / "bids_examples" / "zebra_t2star-adc"
+QSIPREP = ZEBRA.with_name("qsiprep_t2-adc")
 SCANS = [f"sub-01/dwi/sub-01_acq-te{te}_dwi.nii.gz" for te in ("078", "150")]
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,3 +50,55 @@ def test_maps_and_report_of_two_scans_that_qsiprep_concatenated(tmp_path):
     assert "traced back to 2 raw scan(s)" in page
     assert "found beside the preprocessed images" in page
     assert validator_errors(out) == []
+
+
+@pytest.mark.long
+def test_the_bundled_example_gives_the_t2_that_its_tissues_were_made_with(tmp_path):
+    """Medians of pure tissue within 5 %; the output is valid BIDS."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "mrspec_prep", QSIPREP, tmp_path / "out", "participant", "-w", tmp_path / "work", "-d",
+         f"qsiprep={QSIPREP / 'derivatives' / 'qsiprep'}", "--nprocs", "1", "--set", "kernel.points=[20,20]",
+         "--set", "inspect.n_clusters=4"],
+        capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert validator_errors(tmp_path / "out") == []
+    truth = json.loads((QSIPREP.parent / "truth/qsiprep_t2-adc/truth.json").read_text())
+    drawn = nib.load(QSIPREP.parent / "truth/qsiprep_t2-adc/sub-01_tissues.nii.gz").get_fdata()
+    tissues = turned(drawn * 1000) / 1000
+    stem = tmp_path / "out/sub-01/dwi/sub-01_space-ACPC"
+    roi = nib.load(f"{stem}_desc-roi_mask.nii.gz").get_fdata() > 0
+    for axis in ("t2", "diffusivity"):
+        values = nib.load(f"{stem}_model-adct2_param-{axis}_desc-nnls_dwimap.nii.gz").get_fdata()
+        for tissue, compartment in (("white", "axonal"), ("grey", "cortical")):
+            pure = roi & (tissues[..., truth["Tissues"].index(tissue)] > 0.9)
+            assert pure.sum() > 20
+            assert abs(np.median(values[pure]) / truth["Compartments"][compartment][axis] - 1) < 0.05, (axis, tissue)
+
+
+def preview_of(folder, capsys, *words):
+    command = [folder, folder.parent / "out", "participant", "--dry-run", *words]
+    code = run(list(map(str, command)))
+    return code, " ".join(capsys.readouterr().err.split())
+
+
+def test_the_example_scaled_to_one_b0_intensity_is_refused_before_anything_is_computed(tmp_path, capsys):
+    make_qsiprep(tmp_path, harmonise=True)
+    folder = tmp_path / "qsiprep_t2-adc"
+    given = ["-d", f"qsiprep={folder / 'derivatives' / 'qsiprep'}"]
+    code, said = preview_of(folder, capsys, *given)
+    assert code == 2
+    assert "scaled all scans to one b=0 intensity" in said and "series_b0_correction: 0.8" in said
+    assert "--no-b0-harmonization" in said
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+def test_the_example_without_its_raw_scans_says_what_is_missing(tmp_path, capsys):
+    """QSIPrep 1.1 loses the first scan's echo time where scans differ in it."""
+    folder = shutil.copytree(QSIPREP / "derivatives" / "qsiprep", tmp_path / "qsiprep")
+    code, said = preview_of(folder, capsys)
+    assert code == 2
+    assert "sub-01_acq-te060_dwi.nii.gz is not at hand, and no EchoTime of it is recorded" in said
+    assert "unprocessed=PATH" in said
+    code, said = preview_of(folder, capsys, "-d", f"unprocessed={QSIPREP}")
+    assert code == 0, said

@@ -196,7 +196,7 @@ def trace_volumes(image, metadata, confounds, columns, raw):
     parts = {name: _scan_times(image, metadata, confounds, name, bvalues[rows[name]], raw) for name in rows}
     table = VolumeTable()
     for axis in ("echo_time", "inversion_time", "repetition_time"):
-        setattr(table, axis, _gathered(axis, parts, rows, len(names), confounds))
+        setattr(table, axis, _gathered(axis, parts, rows, confounds, raw))
     table.notes += [note for part in parts.values() for note in part.notes]
     _check_sidecar(metadata, table, len(names))
     return table, Origin(tuple(names), _b0_scaling(columns, rows, table, confounds)), _shared(metadata, rows, raw)
@@ -271,7 +271,7 @@ def numbers_of(columns, name, path):
         ) from error
 
 
-def _gathered(axis, parts, rows, n_volumes, confounds):
+def _gathered(axis, parts, rows, confounds, raw):
     """Times of all volumes from those of the scans; None where no scan tells, or a repetition time lacks."""
     lacking = [name for name, part in parts.items() if getattr(part, axis) is None]
     if axis == "repetition_time" and lacking:
@@ -279,13 +279,17 @@ def _gathered(axis, parts, rows, n_volumes, confounds):
     if len(lacking) == len(parts) and (axis != "echo_time" or len(parts) == 1):
         return None
     if lacking:
+        gone = raw.find(lacking[0]) is None  # QSIPrep 1.1 keeps no time of the first scan where the others have others
+        told = f"is not at hand, and no {KEYS[axis]} of it is recorded" if gone else f"tells no {KEYS[axis]}"
         raise InputError(
-            f"the raw image {lacking[0]} tells no {KEYS[axis]}, and several scans are joined in the preprocessed one",
+            f"the raw image {lacking[0]} {told}, and several scans are joined in the preprocessed one",
             file=confounds,
             value=f"{len(lacking)} of {len(parts)} scans",
-            remedy=f"add {KEYS[axis]} to the raw sidecars",
+            remedy="give the raw dataset: as BIDS_DIR, or with --derivatives unprocessed=PATH"
+            if gone
+            else f"add {KEYS[axis]} to the raw sidecars",
         )
-    values = np.empty(n_volumes)
+    values = np.empty(sum(map(len, rows.values())))
     for name, part in parts.items():
         values[rows[name]] = getattr(part, axis)
     return values
