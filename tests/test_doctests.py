@@ -11,7 +11,8 @@ STABLE = {
     "mrspec_prep.physics": "Encodings Grid default_grid kernel_axes kernel_matrix possible_kernels simulate_signals "
     "add_noise",
     "mrspec_prep.spectra": "fit_nnls fit_inspect fit_inspect_map select_n_clusters estimate_noise integrate_regions "
-    "default_regions mean_parameters identify",
+    "default_regions mean_parameters identify choose_alpha find_peaks neighbours_of reduce_kernel restore_polarity "
+    "share_signals",
     "mrspec_prep.networks": "fit_maps fit_scan_cnn CompartmentClassifier fit_fingerprint",
 }
 NAMES = [(module, name) for module, names in STABLE.items() for name in names.split()]

@@ -58,7 +58,7 @@ def planned_classifier(series, options):
         There are none for it.
 
     """
-    return CompartmentClassifier.for_protocol(series.encodings, time_scale=options.time_scale)
+    return CompartmentClassifier.for_protocol(series.encodings, time_scale=options.time_scale, train=False)
 
 
 def trains(plan):

@@ -102,19 +102,19 @@ class CompartmentClassifier:
     _merged: dict = field(default_factory=dict, repr=False)
 
     @classmethod
-    def for_protocol(cls, protocol: Encodings, *, time_scale=1.0, train=False, cache=None, seed=0, on_step=None):
-        """Load the weights that cover a protocol.
+    def for_protocol(cls, protocol: Encodings, *, time_scale=1.0, train=True, cache=None, seed=0, on_step=None):
+        """Load the weights that cover a protocol; train for it where none of the shipped ones do.
 
         Parameters
         ----------
         protocol : Encodings
-            Inversion times, echo times or both vary; b-values only with ``train``.
+            Inversion times, echo times or both vary; b-values only where ``train`` is left on.
         time_scale : float
             Factor of the T1 and T2 that tissue may have: 1 is the recipe's (T1 50 to 5000 ms, T2 5 to 500 ms), .1
             suits rocks. Signals depend on TE/T2, TI/T1 and TR/T1 alone, so that the same weights serve.
         train : bool
             Train for this protocol (minutes, needs torch) where the shipped weights do not cover it,
-            or take the weights of an earlier such training from the cache.
+            or take the weights of an earlier such training from the cache. False: refuse it instead.
         cache : path, optional
             Folder for trained weights; default: ``mrspec_prep`` in the user's cache of the platform.
         seed : int

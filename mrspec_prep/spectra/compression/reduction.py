@@ -95,6 +95,17 @@ def reduce_kernel(kernel):
     ValueError
         Not a matrix, empty, all zero, or not finite.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, kernel_matrix
+    >>> from mrspec_prep.spectra import reduce_kernel
+    >>> encodings = Encodings(echo_time=np.arange(10.0, 330.0, 10.0))  # ms
+    >>> kernel = kernel_matrix("t2", encodings, Grid(t2=np.geomspace(5, 1000, 30)))
+    >>> reduced = reduce_kernel(kernel)
+    >>> bool(np.allclose(reduced.projection @ reduced.basis, kernel)), len(reduced.singular_values) < len(kernel)
+    (True, True)
+
     """
     if isinstance(kernel, ReducedKernel):
         return kernel

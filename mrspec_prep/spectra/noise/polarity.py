@@ -40,6 +40,18 @@ def restore_polarity(signals, kernel, encodings, alpha=0.01):
     ValueError
         No inversion times, or wrong shapes.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, kernel_matrix, simulate_signals
+    >>> from mrspec_prep.spectra import restore_polarity
+    >>> encodings = Encodings(inversion_time=[50.0, 200.0, 500.0, 1000.0, 3000.0])  # ms
+    >>> kernel = kernel_matrix("t1", encodings, Grid(t1=np.geomspace(100, 4000, 40)))
+    >>> magnitudes = abs(simulate_signals("t1", encodings, {"t1": [800.0]}))
+    >>> signed, polarity = restore_polarity(magnitudes, kernel, encodings)
+    >>> np.sign(signed).astype(int).tolist(), polarity.tolist()
+    ([[-1, -1, -1, 1, 1]], [3])
+
     """
     if encodings.inversion_time is None:
         raise ValueError("polarity needs the inversion time of every volume, and the encodings hold none")

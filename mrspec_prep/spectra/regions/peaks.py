@@ -48,6 +48,16 @@ def find_peaks(spectrum, grid, threshold=0.05):
     ValueError
         Another number of bins than the grid, or negative or infinite values.
 
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Grid
+    >>> from mrspec_prep.spectra import find_peaks
+    >>> grid = Grid(t2=[20.0, 40.0, 80.0, 160.0])  # ms
+    >>> for peak in find_peaks([0.1, 0.0, 0.3, 0.0], grid):
+    ...     print(f"{peak.fraction:.2f} at {peak.position['t2']:.0f} ms")
+    0.75 at 80 ms
+    0.25 at 20 ms
+
     """
     values = np.asarray(spectrum, dtype=float).ravel()
     if values.size != grid.n_bins:

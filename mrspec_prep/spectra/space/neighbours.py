@@ -75,6 +75,14 @@ def neighbours_of(roi, voxel_size=(1.0, 1.0, 1.0), n_neighbours=26):
     ValueError
         ``roi`` not three-dimensional or empty, edges not positive, another number of neighbours.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.spectra import neighbours_of
+    >>> found = neighbours_of(np.ones((3, 1, 1), bool))  # three voxels in a row: the middle one has two
+    >>> found.starts.tolist(), found.index.tolist()
+    ([0, 1, 3, 4], [1, 0, 2, 1])
+
     """
     roi = np.asarray(roi, dtype=bool)
     if roi.ndim != 3 or not roi.any():

@@ -65,6 +65,19 @@ def share_signals(signals, kernel, noise_std, neighbours, spatial):
     ValueError
         Wrong shapes, a negative weight, neighbours of other voxels, noise not positive.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, kernel_matrix, simulate_signals
+    >>> from mrspec_prep.spectra import neighbours_of, share_signals
+    >>> encodings = Encodings(echo_time=np.arange(10.0, 330.0, 10.0))  # ms
+    >>> kernel = kernel_matrix("t2", encodings, Grid(t2=np.geomspace(5, 1000, 30)))
+    >>> signals = simulate_signals("t2", encodings, {"t2": [60.0, 60.0]})
+    >>> pair = neighbours_of(np.ones((2, 1, 1), bool))
+    >>> shared = share_signals(signals, kernel, 0.01, pair, spatial=1.0)
+    >>> shared.n_shared.tolist(), shared.noise_std.round(4).tolist()  # two voxels alike: noise falls by sqrt(2)
+    ([2.0, 2.0], [0.0071, 0.0071])
+
     """
     reduced = reduce_kernel(kernel)
     signals = check_signals(signals, reduced.n_encodings)

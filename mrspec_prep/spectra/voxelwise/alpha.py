@@ -113,6 +113,19 @@ def choose_alpha(signals, kernel, rule, noise_std=None, scope="voxel", *, alpha=
     ValueError
         Unknown rule or scope, noise missing or not positive, chi2_factor not above 1, wrong shapes.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.physics import Encodings, Grid, kernel_matrix, simulate_signals
+    >>> from mrspec_prep.spectra import choose_alpha, fit_nnls
+    >>> encodings = Encodings(echo_time=np.arange(10.0, 330.0, 10.0))  # ms
+    >>> kernel = kernel_matrix("t2", encodings, Grid(t2=np.geomspace(5, 1000, 30)))
+    >>> signals = simulate_signals("t2", encodings, {"t2": [40.0, 90.0]})
+    >>> signals += np.random.default_rng(0).normal(0, 0.01, signals.shape)
+    >>> found = choose_alpha(signals, kernel, "discrepancy", noise_std=0.01)
+    >>> found.alpha.shape, fit_nnls(signals, kernel, alpha=found.alpha).converged.tolist()
+    ((2,), [True, True])
+
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")

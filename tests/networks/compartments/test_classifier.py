@@ -101,7 +101,7 @@ def test_no_torch_where_nothing_is_trained():
 )
 def test_a_protocol_that_is_not_covered_is_refused_in_words(protocol, words):
     with pytest.raises(NotCoveredError, match=words):
-        CompartmentClassifier.for_protocol(protocol)
+        CompartmentClassifier.for_protocol(protocol, train=False)
 
 
 def test_a_protocol_that_weights_nothing_is_refused():
@@ -114,7 +114,7 @@ def test_trained_on_request_once(tmp_path, monkeypatch):
     monkeypatch.setattr(own_training.trained_weights, "__defaults__", (None, 0, None, 60, None))
     steps = []
     trained = CompartmentClassifier.for_protocol(
-        protocol, train=True, cache=tmp_path, on_step=lambda *s: steps.append(s)
+        protocol, cache=tmp_path, on_step=lambda *s: steps.append(s)
     )
     drawn = simulate(RECIPE, protocol, 2000, np.random.default_rng(4))
     found = trained.predict_proba(drawn.signals, drawn.noise_std)
