@@ -81,7 +81,7 @@ Object.assign(Viewer.prototype, {
   },
 
   signalHead(shown) {
-    const { state } = this, head = element("div", { class: "controls" }, element("h4", {}, state.cluster >= 0 ? "Mean signal of the cluster and fit" : "Signal and fit"));
+    const { state } = this, head = element("div", { class: "controls" }, element("h4", {}, (state.cluster >= 0 ? "Mean signal of the cluster" : "Signal") + (shown.signals.fit ? " and fit" : "")));
     const redraw = (input, act) => input.addEventListener("change", () => {
       const { id } = input;
       act();

@@ -14,9 +14,10 @@ from mrspec_prep.reports.group_comparison import comparison_blocks
 from mrspec_prep.reports.group_figures import grouped_order, proportions_figure, sites_figure
 from mrspec_prep.reports.group_methods import group_methods_facts
 from mrspec_prep.reports.group_mosaic import group_maps_figure
+from mrspec_prep.reports.group_overview import group_overview, protocol_in_words
 from mrspec_prep.reports.group_participants import causes_in_words, excluded_table, participants_table
-from mrspec_prep.reports.group_verdict import holders, judge_group, site_remarks
-from mrspec_prep.reports.html import Section, table_block, verdict_block
+from mrspec_prep.reports.group_verdict import holders, site_remarks
+from mrspec_prep.reports.html import Section, table_block
 from mrspec_prep.reports.methods import cited_keys, compose, numbered, reference_in_words
 from mrspec_prep.reports.sections import Pen, peak_table, selection_blocks
 from mrspec_prep.reports.spectrum_figures import overlay_figure, spectra_figure
@@ -52,7 +53,7 @@ def group_sections(results, words, pen):
     """
     viewer = tuple(group_viewer_blocks(results, words))
     parts = {
-        "verdict": _verdict,
+        "verdict": lambda *_: group_overview(results, words),
         "viewer": lambda *_: viewer,
         "participants": lambda *given: _participants(*given, shown_scans(viewer)),
         "sites": _sites,
@@ -71,32 +72,6 @@ def group_sections(results, words, pen):
         if blocks:
             found.append(Section(name, words["sections"][name], words["short"][name], blocks))
     return found
-
-
-def _verdict(results, words, pen):
-    yield verdict_block(judge_group(results, words))
-    entries = []
-
-    def add(name, value, unit=""):
-        entries.append({"name": name, "value": value, "unit": unit})
-
-    if results.n_participants:
-        add("participants", number(results.n_participants))
-        if results.included.sum() > results.n_participants:
-            add("scans", number(int(results.included.sum())))
-        if (~results.included).any():
-            add("left out", number(int((~results.included).sum())))
-        add("sites", number(len(results.sites)))
-    voxels = results.column("n_voxels")
-    if voxels is not None:
-        add("voxels", number(int(voxels.sum())))
-    if results.clusters:
-        add("clusters", str(len(results.clusters)))
-    for key, name, digits in (("snr", "median SNR", 0), ("residual", "residual / noise", 2)):
-        if (values := results.column(key)) is not None:
-            add(name, f"{np.nanmedian(values):.{digits}f}")
-    if entries:
-        yield {"kind": "key_figures", "entries": entries}
 
 
 def _participants(results, words, pen, shown):
@@ -159,14 +134,7 @@ def _site_table(results, sites, codes):
 
 def _protocol_in_words(protocol, n):
     """``1: 330 encodings, b 0-1600 s/mm2 (14), TE 78-222 ms (5)``."""
-    if protocol is None:
-        return str(n)
-    parts = [f"{protocol.get('n_encodings')} encodings"]
-    for name, factor, unit in (("b", 1, "s/mm²"), ("TE", 1e3, "ms"), ("TI", 1e3, "ms")):
-        values = np.array(protocol.get(name) or [], float) * factor
-        if len(values) > 1:
-            parts.append(f"{name} {values.min():g}–{values.max():g} {unit} ({len(values)} values)")
-    return f"{n}: {', '.join(parts)}"
+    return str(n) if protocol is None else f"{n}: {protocol_in_words(protocol)}"
 
 
 def _spectra(results, words, pen):

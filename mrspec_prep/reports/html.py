@@ -123,14 +123,14 @@ def verdict_block(verdict):
     }
 
 
-def table_block(headers, rows, note="", colors=(), words=False, sortable=False):
+def table_block(headers, rows, note="", colors=(), words=False, sortable=False, folded=""):
     """Block of a table; ``colors`` puts a swatch before each row, ``words`` aligns all cells left.
 
     A cell is text, or a dict of ``text``, ``href`` for a link (or None), and ``show`` for a button: ``viewer`` and
     ``label``, ``what`` (cluster, scan) and ``index`` of what the viewer shows then. Rows of a ``sortable`` one can be
-    sorted and filtered by the reader.
+    sorted and filtered by the reader. A ``folded`` one, which repeats what a figure shows, opens under these words.
     """
-    kind = {"kind": "table", "headers": headers, "rows": rows, "note": note, "sortable": sortable}
+    kind = {"kind": "table", "headers": headers, "rows": rows, "note": note, "sortable": sortable, "folded": folded}
     return kind | {"colors": list(colors), "style": "words" if words else "numbers"}
 
 

@@ -134,7 +134,7 @@ def _clusters_found(series, roi):
     told = series.acquisition.get("ResolvedAxes")
     unresolved = [axis for axis in grid.names if told is not None and axis not in told and axis in series.parameters]
     resolved = [axis for axis in grid.names if axis not in unresolved]
-    table = _palette([_color(series, m) for m in range(max(len(clusters), labels.max()))])
+    table = palette([_color(series, m) for m in range(max(len(clusters), labels.max()))])
     entries = []
     for m, cluster in enumerate(clusters):
         share = percent(cluster["weight"]) if "weight" in cluster else ""
@@ -143,7 +143,7 @@ def _clusters_found(series, roi):
     title = "Tissue clusters: share of the voxels, largest peak" if resolved else "Tissue clusters: share of the voxels"
     symbols = join([axis_entry(axis)["symbol"] for axis in unresolved])
     title += f", mean {symbols} (its spectrum is not resolved)" if unresolved else ""
-    return {"title": title, "entries": entries} | _picture(series, roi, table[labels])
+    return {"title": title, "entries": entries} | picture_of(series, roi, table[labels])
 
 
 def _color(series, index):
@@ -187,7 +187,7 @@ def _maps_found(series, maps, roi):
     norm = color_range(found.data[roi].astype(float), entry["range"])
     colors = matplotlib.colormaps[entry["colormap"]](norm(np.where(roi, found.data, np.nan)))[..., :3]
     title = f"{entry['title']}, and medians over the region"
-    return {"title": title, "entries": entries} | _picture(series, roi, colors)
+    return {"title": title, "entries": entries} | picture_of(series, roi, colors)
 
 
 def _compartments_found(series, roi):
@@ -197,15 +197,15 @@ def _compartments_found(series, roi):
     swatches = [{"name": names[k], "color": about[k]["color"]} for k in range(5)]
     entries = [swatch | {"share": percent(share), "text": ""} for swatch, share in zip(swatches, shares, strict=True)]
     colors = table[series.n_compartments.data.astype(int)]
-    return {"title": map_entry("ncomp-dseg")["title"], "entries": entries} | _picture(series, roi, colors)
+    return {"title": map_entry("ncomp-dseg")["title"], "entries": entries} | picture_of(series, roi, colors)
 
 
-def _palette(colors):
+def palette(colors):
     """(n + 1, 3) colours of labels, label 0 black."""
     return np.array([(0.0, 0.0, 0.0), *(to_rgb(color) for color in colors)])
 
 
-def _picture(series, roi, colors):
+def picture_of(series, roi, colors):
     """Few slices of colours (x, y, z, 3) in the region, the reference image around it, as a PNG in a data address."""
     view = choose_view(roi, series.roi.affine, FEW_SLICES)
     grey = np.zeros(roi.shape)
@@ -213,7 +213,9 @@ def _picture(series, roi, colors):
         top = np.percentile(series.reference.data[roi], 98)
         grey = DIM * np.clip(series.reference.data / (top if top > 0 else 1.0), 0, 1)
     shown = np.where(roi[..., None], np.nan_to_num(colors), grey[..., None])
-    image = np.stack([stitch(shown[..., c], view, len(view.slices), fill=1.0) for c in range(3)], axis=-1)
+    image = np.stack([stitch(shown[..., c], view, len(view.slices)) for c in range(3)], axis=-1)
+    opaque = np.isfinite(image).all(axis=-1, keepdims=True)  # not between the slices
+    image = np.concatenate([np.nan_to_num(image), opaque], axis=-1)
     stream, pixels = io.BytesIO(), np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
     matplotlib.image.imsave(stream, pixels, format="png", metadata={"Software": None})
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")

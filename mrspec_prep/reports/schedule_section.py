@@ -3,9 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from mrspec_prep.reports.html import table_block
 from mrspec_prep.reports.style import ACCENT, MUTED, WARM, WIDTH, styled
-from mrspec_prep.reports.words import number, short
+from mrspec_prep.reports.words import count, short
 
 MS = 1e3  # ms per s
 
@@ -16,7 +15,7 @@ def is_schedule(columns):
 
 
 def schedule_blocks(columns, words, pen):
-    """Blocks on a schedule: flip angles and repetition times over the frames, and their ranges.
+    """Blocks on a schedule: flip angles and repetition times over the frames, and what a figure cannot show.
 
     Parameters
     ----------
@@ -34,15 +33,11 @@ def schedule_blocks(columns, words, pen):
     yield pen.figure(schedule_figure(columns), "schedule", words["captions"]["schedule"])
     inversions = columns["TI"][np.isfinite(columns["TI"])] * MS
     duration = columns["TR"].sum() + inversions.sum() / MS
-    rows = [
-        ["Frames", number(len(columns["TR"]))],
-        ["Flip angle", _span(columns["flip_angle"], "°")],
-        ["Repetition time", _span(columns["TR"] * MS, " ms")],
-        ["Echo time", _span(columns["TE"] * MS, " ms")],
-        ["Inversions", f"{len(inversions)}, TI {_span(inversions, ' ms')}" if len(inversions) else "none"],
-        ["Time of one slice", f"{short(float(duration))} s"],
-    ]
-    yield table_block(["of the schedule", ""], rows, words=True)
+    inverted = f"{count(len(inversions), 'inversion')} (TI {_span(inversions, ' ms')})" if len(inversions) else ""
+    text = words["captions"]["schedule_times"].format(
+        echo=_span(columns["TE"] * MS, " ms"), inverted=inverted or "no inversion", duration=short(float(duration))
+    )
+    yield {"kind": "paragraph", "text": text}
 
 
 @styled

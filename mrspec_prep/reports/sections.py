@@ -154,7 +154,8 @@ def _acquisition(series, words, pen):
     if n_varying:
         caption = words["captions"]["protocol" if n_varying > 1 else "protocol_1"]
         yield pen.figure(protocol_figure(series.columns), "protocol", caption)
-    yield table_block(**acquisition_table(series.columns))
+    folded = "Numbers of volumes as a table" if n_varying else ""
+    yield table_block(**acquisition_table(series.columns), folded=folded)
 
 
 def _mask(series, words, pen):
@@ -300,7 +301,8 @@ def selection_blocks(series, caption, pen, warning=""):
               "converged": "converged"}  # fmt: skip
     shown = [name for name in titles if name in table]
     rows = [[_entry_of_table(name, table[name][row]) for name in shown] for row in range(len(table["n_clusters"]))]
-    yield table_block([titles[name] for name in shown], rows)
+    folded = "The curves as a table" if len(rows) > 1 else ""
+    yield table_block([titles[name] for name in shown], rows, folded=folded)
 
 
 def _noise_is_vague(series):

@@ -15,6 +15,7 @@ SMALL = 3.0  # width below which axes have no small ticks [inch]
 NEUTRAL = "#37474f"  # the mean of all voxels
 MAX_PEAKS = 3  # named in a panel
 DISPLAY_WIDTH = 0.02  # standard deviation of the smoothing of drawn planes, in axis lengths: one step of 50
+WIDE_RANGE = 20  # of measured times, largest over least, from which their axis is logarithmic
 MAX_PEAKS_3D = 2  # named above a row of planes
 
 
@@ -62,6 +63,16 @@ def overlay_figure(spectra, grid, names, colors, peaks):
     return figure
 
 
+def _logarithmic(axes, name, low, high):
+    """Make an axis logarithmic, with ticks at round numbers."""
+    getattr(axes, f"set_{name}scale")("log")
+    axis = getattr(axes, f"{name}axis")
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = [float(tick) for tick in np.outer(decades, (1, 2, 5)).ravel() if low <= tick <= high]
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
 @styled
 def protocol_figure(columns):
     """What was measured: two contrasts against each other, or one against its count.
@@ -89,6 +100,9 @@ def protocol_figure(columns):
         words = [str(kind) for kind in kinds]
         axes.legend(handles, words, title="volumes", loc="center left", bbox_to_anchor=(1.01, 0.5))
         scatter.set_clip_on(False)
+        for values, axis in ((x, "x"), (y, "y")):
+            if values.min() > 0 and values.max() > WIDE_RANGE * values.min():
+                _logarithmic(axes, axis, values.min(), values.max())
     elif shown:
         _, x, label = shown[0]
         values, counts = np.unique(x.round(3), return_counts=True)
