@@ -22,6 +22,7 @@ JOB_ID = "Submitted batch job ([0-9]+)"
 BUSY = re.compile(
     "Socket timed out|temporarily un|not available at the moment|MaxSubmitJob|Unable to contact slurm|slurm_receive_msg"
 )
+REFUSED = "Remedy: sbatch_args of the plugin file, or fewer --omp-nthreads"
 JOB_LOST = (
     "SlurmJobDied: job {job} left the queue without a result ({state}): cancelled, out of memory or time, or its node "
     "died. Its output: {log}. Remedy: give more memory or time in sbatch_args, then run the same command again\n"
@@ -104,7 +105,8 @@ def submit(words, note, pattern=JOB_ID, pause=LOOK_SECONDS):
                 note(job)
                 return job
         if not BUSY.search(error) or time.monotonic() - begun > PATIENCE_SECONDS:
-            raise RuntimeError(f"{shlex.join(command)}: {error or out or 'no answer'}")
+            why = " ".join((error or out or "no answer").split()).removeprefix("sbatch: error: ")
+            raise RuntimeError(f"sbatch refused a job: {why}. {REFUSED}. The command was: {shlex.join(command)}")
         if not said:
             LOGGER.warning("sbatch takes no further job now and will be asked again: %s", error)
         said = True

@@ -116,15 +116,16 @@ def test_jobs_that_could_not_be_cancelled_are_named_with_the_command(queue, list
     assert "(Unable to contact slurm controller). Remedy: type scancel 4" in caplog.text
 
 
-def test_a_full_queue_is_asked_again_and_a_refusal_is_told(queue, listening, caplog):
+def test_a_full_queue_is_asked_again_and_a_refusal_is_told(queue, listening, caplog, monkeypatch):
     busy = "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1"
     fake(queue, "sbatch", f"if [ -e asked ]; then echo Submitted batch job 5; else touch asked; {busy}; fi\n")
     assert submit(["script.sh"], lambda job: None, pause=0.01) == 5
     assert "takes no further job now" in caplog.text
     fake(queue, "sbatch", "echo sbatch: error: Invalid account >&2; exit 1\n")
-    with pytest.raises(RuntimeError, match="Invalid account"):
+    with pytest.raises(RuntimeError, match="sbatch refused a job: Invalid account. Remedy"):
         submit(["script.sh"], lambda job: None)
     (queue / "sbatch").unlink()
+    monkeypatch.setenv("PATH", str(queue))
     with pytest.raises(RuntimeError, match="sbatch cannot be run.*Remedy"):
         submit(["script.sh"], lambda job: None)
 
