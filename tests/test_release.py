@@ -81,4 +81,18 @@ def test_workflows_call_targets_of_the_makefile(path):
     called = [step["run"] for job in jobs.values() for step in job.get("steps", ()) if "run" in step]
     made = {target for line in called for target in re.findall(r"^make ([a-z-]+)", line, flags=re.MULTILINE)}
     assert made and made <= targets
-    assert all("timeout-minutes" in job or "uses" in job or job.get("environment") == "pypi" for job in jobs.values())
+    assert all("timeout-minutes" in job or "uses" in job for job in jobs.values())
+    used = [step["uses"] for job in jobs.values() for step in job.get("steps", ()) if "uses" in step]
+    assert all(re.search(r"@(v\d+|release/v\d+)$", name) for name in used), "an action without a version"
+    texts = [line for line in called if "${{" in line]
+    assert not texts, f"values go into a command by its environment, not into its text: {texts}"
+
+
+def test_what_cannot_be_taken_back_comes_last_and_every_python_we_name_is_tested():
+    folder = ROOT / ".github" / "workflows"
+    release = yaml.safe_load((folder / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert set(release["publish"]["needs"]) == {*release} - {"publish", "test"}
+    assert release["build"]["needs"] == "test"
+    matrix = yaml.safe_load((folder / "test.yml").read_text(encoding="utf-8"))["jobs"]["test"]["strategy"]["matrix"]
+    said = re.search(r"Python 3\.(\d+) to 3\.(\d+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert matrix["python"] == [f"3.{minor}" for minor in range(int(said[1]), int(said[2]) + 1)]
