@@ -1,13 +1,21 @@
 """Compilation and threads: numba that runs without a writable cache, blocks of voxels on a thread pool."""
 
+import logging
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numba
+from numba.core.caching import FunctionCache
 from threadpoolctl import ThreadpoolController
 
+LOGGER = logging.getLogger("mrspec_prep")
+#: what unpickling and linking raise of files that are cut, empty or zeros
+DAMAGED = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, ImportError, LookupError, RuntimeError
+)  # fmt: skip
 #: sums may be reordered by the compiler (vector registers), never by the number of threads
 REORDERED_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 SETTINGS = {"nogil": True, "fastmath": REORDERED_SUMS}
@@ -30,9 +38,35 @@ def compiled_within(function):
 
 def _compile(function, settings):
     try:
-        return numba.njit(function, cache=True, **settings)
+        dispatcher = numba.njit(function, cache=True, **settings)
+        dispatcher._cache = LenientCache(function)
     except RuntimeError:  # numba: "no locator available", no folder is writable
         return numba.njit(function, **settings)
+    return dispatcher
+
+
+class LenientCache(FunctionCache):
+    """Numba's cache of compiled code; files that a dead node or a full disk damaged cost a compilation, not the run."""
+
+    def load_overload(self, sig, target_context):
+        """Compiled code, or None where there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except DAMAGED as error:
+            LOGGER.warning("Compiled code in %s is damaged (%s) and compiled again", self.cache_path, error)
+            try:
+                self.flush()
+            except OSError:
+                self.disable()
+            return None
+
+    def save_overload(self, sig, data):
+        """Save compiled code where that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            LOGGER.warning("Compiled code cannot be kept in %s: %s", self.cache_path, error.strerror)
+            self.disable()
 
 
 _threads = ContextVar("threads", default=None)

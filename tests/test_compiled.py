@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -41,6 +42,41 @@ def test_compiles_without_a_cache_folder(monkeypatch):
         return 2 * x
 
     assert module.compiled(twice)(21) == 42
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("spoil", [lambda old: old[: len(old) // 2], lambda old: b"", lambda old: bytes(len(old))])
+def test_damaged_compiled_code_is_compiled_again_and_kept(tmp_path, suffix, spoil, caplog, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    (tmp_path / "loops.py").write_text("def twice(x):\n    return 2 * x\n")
+
+    def hits():
+        spec = importlib.util.spec_from_file_location("loops", tmp_path / "loops.py")
+        loops = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loops)
+        function = module.compiled(loops.twice)
+        assert function(21) == 42
+        return sum(function.stats.cache_hits.values())
+
+    assert hits() == 0 and not caplog.text
+    (file,) = (tmp_path / "__pycache__").glob(f"*.{suffix}")
+    file.write_bytes(spoil(file.read_bytes()))
+    assert hits() == 0 and "is damaged" in caplog.text
+    caplog.clear()
+    assert hits() == 1 and not caplog.text
+
+
+def test_compiled_code_that_cannot_be_kept_is_used(tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.FunctionCache, "save_overload", full)
+
+    def thrice(x):
+        return 3 * x
+
+    assert module.compiled(thrice)(5) == 15
+    assert "cannot be kept" in caplog.text and "No space left" in caplog.text
 
 
 @pytest.mark.parametrize(("setting", "most"), [("1", 1), ("1,4", 1), ("no number", 10**6)])

@@ -127,12 +127,17 @@ class Round:
 
 
 def workers_of(process):
-    """Processes that compute the steps of a run: those that have no children themselves."""
+    """Processes that compute the steps of a run: without children, and neither its tracker nor the server of others."""
     try:
         below = psutil.Process(process.pid).children(recursive=True)
-        return [one for one in below if not one.children() and not any("tracker" in word for word in one.cmdline())]
+        return [one for one in below if not one.children() and not _serves(one, process)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _serves(one, process):
+    words = " ".join(one.cmdline())
+    return "tracker" in words or ("forkserver" in words and one.ppid() == process.pid)
 
 
 def a_worker(this, process):

@@ -135,7 +135,7 @@ def compute_group(args, settings, run_id, plan, resources):
         LOGGER.info("Graph: %s", draw_graph(workflow, out_dir / "logs" / "graph_group.dot"))
     plugin, plugin_args, resources = plugin_and_room(args.use_plugin, resources)  # now that the graph is built
     LOGGER.info("%d process(es), %s", resources.nprocs, resources.memory_in_words)
-    mend([work_dir / GROUP_WORKFLOW])
+    mend([work_dir / GROUP_WORKFLOW], resources.nprocs)
     progress = GroupProgress(len(plan.cohort.members))
     ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)
     if args.resource_monitor:

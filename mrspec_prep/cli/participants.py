@@ -189,7 +189,8 @@ def compute(args, settings, run_id, plans, refused, resources):
             resources.omp_nthreads,
             resources.memory_in_words,
         )
-        mend(work_dir / WORKFLOW_NAME / participant_workflow_name(plan.subject) for plan in todo)
+        parts = [work_dir / WORKFLOW_NAME / participant_workflow_name(plan.subject) for plan in todo]
+        mend(parts, resources.nprocs)
         progress = Progress(steps_of(workflow, [plan.subject for plan in todo]))
         with contextlib.closing(progress):
             ended = run_graph(workflow, plugin=plugin, plugin_args=plugin_args, progress=progress)

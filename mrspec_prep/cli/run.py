@@ -30,7 +30,8 @@ from mrspec_prep.workflow_files import WorkflowNotFoundError
 
 LOGGER = logging.getLogger("mrspec_prep")
 OTHERS_WRITE = 0o002  # nobody beside user and group may change what a run leaves, whatever the system's own mask
-END_SECONDS = 10  # until killed workers are gone
+CLEAN_SECONDS = 5  # for temporary files, in all; schedulers kill 30 s after they asked a run to end
+END_SECONDS = 5  # until killed workers are gone
 USAGE_ERRORS = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError)
 
 
@@ -98,11 +99,19 @@ def _end_interrupted(stop, out_dir, argv):
     """End the workers, remove what they were writing, and say how to go on; no further signal disturbs that."""
     _ignore_signals()
     _kill_children()
-    for leftover in out_dir.rglob(f".*{PARTIAL}"):
-        remove_leftovers(leftover.parent)
+    _remove_partial(out_dir, time.monotonic() + CLEAN_SECONDS)
     LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
     RECEIVED.clear()  # a signal ends this run, not the next one of the same process
     return 128 + stop.signal
+
+
+def _remove_partial(out_dir, until):
+    """Remove what workers were writing; the rest, where a large dataset takes longer, is the next run's."""
+    for folder, _, files in os.walk(out_dir):
+        if any(name.startswith(".") and name.endswith(PARTIAL) for name in files):
+            remove_leftovers(folder)
+        if time.monotonic() > until:
+            return
 
 
 def _check_words(argv):

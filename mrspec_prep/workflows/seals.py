@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_json
@@ -65,7 +66,7 @@ def damage(folder):
     return None
 
 
-def mend(folders):
+def mend(folders, nprocs=1):
     """Remove steps whose files are damaged, so that they are computed again.
 
     What depends on them is computed again where the new result differs from the old one, as always.
@@ -74,6 +75,8 @@ def mend(folders):
     ----------
     folders : sequence of path
         Parts of the work directory that the run will use; those that do not exist are passed over.
+    nprocs : int
+        Processors to read and hash with.
 
     Returns
     -------
@@ -88,8 +91,9 @@ def mend(folders):
     """
     found = [step for folder in folders for step in _finished_steps(Path(folder))]
     damaged = []
-    for step in found:
-        words = damage(step)
+    with ThreadPoolExecutor(nprocs) as pool:
+        wrong = list(pool.map(damage, found))
+    for step, words in zip(found, wrong, strict=True):
         if words is None:
             continue
         place = ".".join(part.removesuffix("_wf") for part in step.parts[-3:])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.bids.atomic import PARTIAL
+from mrspec_prep.cli.run import _remove_partial
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 TWO_WORKERS = """
@@ -69,6 +70,17 @@ def test_an_interrupted_run_ends_soon_says_how_to_go_on_and_leaves_nothing_behin
     time.sleep(0.5)
     left = subprocess.run(["pgrep", "-f", str(tmp_path / "out")], capture_output=True, text=True).stdout
     assert not left.strip()
+
+
+def test_the_end_of_an_interrupted_run_does_not_wait_for_a_large_dataset(tmp_path):
+    left = [tmp_path / f"sub-{number}" / f".x.{os.uname().nodename}+1+ab{PARTIAL}" for number in range(3)]
+    for path in left:
+        path.parent.mkdir()
+        path.write_text("half")
+    _remove_partial(tmp_path, until=time.monotonic() - 1)
+    assert all(path.exists() for path in left)
+    _remove_partial(tmp_path, until=time.monotonic() + 60)
+    assert not any(path.exists() for path in left)
 
 
 def test_a_signal_while_the_libraries_are_loading_is_answered_in_words():
