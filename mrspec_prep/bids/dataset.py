@@ -47,13 +47,55 @@ def select_participants(bids_dir, labels=None, validate=True):
     return select_labels([str(label).removeprefix("sub-") for label in labels], valid, "participant", Path(bids_dir))
 
 
+def select_sessions(bids_dir, participants, labels):
+    """Which participants have a session that is asked for.
+
+    Parameters
+    ----------
+    bids_dir : path
+    participants : sequence of str
+        Labels without ``sub-``.
+    labels : sequence of str
+        Of sessions, with or without ``ses-``.
+
+    Returns
+    -------
+    list of str
+        Labels of participants with at least one of the sessions.
+
+    Raises
+    ------
+    InputError
+        A session that none of the participants has; those that they have are listed.
+
+    """
+    have = {subject: sessions_of(Path(bids_dir) / f"sub-{subject}") for subject in participants}
+    valid = sorted({label for found in have.values() for label in found}, key=natural_key)
+    wanted = select_labels([str(label).removeprefix("ses-") for label in labels], valid, "session", Path(bids_dir))
+    return [subject for subject, found in have.items() if not set(wanted).isdisjoint(found)]
+
+
+def sessions_of(folder):
+    """Labels of the sessions in a participant's folder, in natural order; none where it cannot be read."""
+    try:
+        return sorted((path.name[4:] for path in folder.iterdir() if path.name.startswith("ses-")), key=natural_key)
+    except OSError:
+        return []  # the participant is refused by name when its images are looked for
+
+
+def sessions_wanted(folder, labels):
+    """Sessions of one participant that are asked for, without ``ses-``; InputError where it has none of them."""
+    asked, valid = [str(label).removeprefix("ses-") for label in labels], sessions_of(folder)
+    return [label for label in asked if label in valid] or select_labels(asked, valid, "session", folder)
+
+
 def select_labels(wanted, valid, what, where):
     """Labels asked for without duplicates; InputError that lists the valid ones where one is not among them."""
     missing = [label for label in dict.fromkeys(wanted) if label not in valid]
     if missing:
         same = [label for label in valid if label.isdigit() and missing[0].isdigit() and int(label) == int(missing[0])]
         close = [*same, *difflib.get_close_matches(missing[0], valid, n=1)]
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = "separate labels by spaces; " if "," in missing[0] else f"did you mean {close[0]}? " if close else ""
         raise InputError(
             f"no {what} {', '.join(missing)} in the dataset",
             file=where,

@@ -1,10 +1,13 @@
 """BIDS filter files: which images the user asked for by the entities of their names."""
 
+import difflib
+import json
 import re
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.names import LONG_NAMES, split_name
 
+_SWITCHES = {"regex_search", "invalid_filters", "scope", "absolute_paths", "drop_invalid_filters"}  # of pybids' queries
 _QUERIES = {"anat", "dwi", "mese", "megre", "irt1", "mrf"}
 _FILTER_NAMES = LONG_NAMES | {"inversion": "inv"}
 _FILTERABLE = {*LONG_NAMES.values(), "run", "echo", "inv", "part", "flip", "mt", "space", "desc", "chunk"} | {
@@ -64,8 +67,52 @@ def _parts(filters):
                 value=repr(entities)[:60],
                 remedy='write {"session": "01"}',
             )
+        wrong = [key for key, value in entities.items() if key not in _SWITCHES and not _is_value(value)]
+        if wrong:
+            raise InputError(
+                f"the filter of {query} asks for something else than a text, a number, null or a list of these",
+                value=f"{wrong[0]}: {entities[wrong[0]]!r}"[:60],
+                remedy='write {"session": "01"}, {"run": [1, 2]} or {"acquisition": null} in --bids-filter-file',
+            )
         parts.append((query, {_FILTER_NAMES.get(key, key): value for key, value in entities.items()}))
     return parts
+
+
+def _is_value(value):
+    if isinstance(value, list):
+        return all(_is_value(item) and not isinstance(item, list) for item in value)
+    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+
+
+def filter_warnings(filters):
+    """What of a filter file looks meant for us and is not applied, in words.
+
+    Parameters
+    ----------
+    filters : dict
+        As of ``filter_images``.
+
+    Returns
+    -------
+    list of str
+
+    """
+    words = []
+    for query, wanted in _parts(filters):
+        for key in (key for key in wanted if key not in _FILTERABLE | _SWITCHES):
+            close = difflib.get_close_matches(key, _FILTERABLE | set(_FILTER_NAMES), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            words.append(f"--bids-filter-file: {query} names {key}, which no image name has; it was not applied{hint}")
+    for query, wanted in filters.items():
+        close = difflib.get_close_matches(query.lower(), _QUERIES, n=1, cutoff=0.75)
+        if query in _FILTERABLE | set(_FILTER_NAMES):
+            words.append(
+                f"--bids-filter-file: {query} is no kind of image and was not applied; write "
+                f'{{"dwi": {{"{query}": {json.dumps(wanted)[:60]}}}}}'
+            )
+        elif close and query.lower() not in _QUERIES:
+            words.append(f"--bids-filter-file: {query} was not applied; did you mean {close[0]}?")
+    return words
 
 
 def _pass_all(name, parts):

@@ -12,7 +12,7 @@ from bids.layout.models import BIDSFile
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from mrspec_prep.bids.dataset import check_dataset, list_participants, select_labels, select_participants
+from mrspec_prep.bids.dataset import check_dataset, list_participants, select_participants, sessions_wanted
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.names import NIFTI, check_label, check_name, folder_label, natural_key, split_name
 
@@ -147,7 +147,7 @@ def find_images(layout, subject, select, sessions=None, suffixes=None):
         Label without ``sub-``.
     select : mrspec_prep.options.SelectOptions
     sessions : sequence of str, optional
-        Labels with or without ``ses-``; all by default.
+        Labels with or without ``ses-``, of which the participant has at least one; all by default.
     suffixes : dict of str to sequence of str
         Suffixes that are looked for, by datatype; default: those of series of encodings.
 
@@ -158,7 +158,7 @@ def find_images(layout, subject, select, sessions=None, suffixes=None):
     Raises
     ------
     InputError
-        A session that the participant does not have, folders that cannot be read or form
+        None of the sessions is the participant's, folders that cannot be read or form
         a loop of symbolic links, or a name that contradicts its folder.
 
     """
@@ -168,8 +168,7 @@ def find_images(layout, subject, select, sessions=None, suffixes=None):
     names = [(path, split_name(path)) for path in participant_files(layout, subject)]
     images = [path for path, name in names if _is_candidate(name, select, suffixes or SUFFIXES)]
     if sessions:
-        valid = sorted({p.name[4:] for p in folder.iterdir() if p.name.startswith("ses-")}, key=natural_key)
-        wanted = select_labels([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
+        wanted = sessions_wanted(folder, sessions)
         images = [path for path in images if folder_label(folder, path, "ses-") in wanted]
     for path in images:
         check_name(folder, path, images)

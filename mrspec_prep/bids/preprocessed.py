@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mrspec_prep.bids.dataset import select_labels
+from mrspec_prep.bids.dataset import sessions_wanted
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.filters import filter_images
 from mrspec_prep.bids.layout import SUFFIXES, check_folders
@@ -144,8 +144,7 @@ def _any_preprocessed(root, _changed, select, naming_desc):
 def _selected(name, root, images, subject, sessions, filters):
     folder = root / f"sub-{subject}"
     if sessions:
-        valid = sorted({path.name[4:] for path in folder.iterdir() if path.name.startswith("ses-")}, key=natural_key)
-        wanted = select_labels([str(label).removeprefix("ses-") for label in sessions], valid, "session", folder)
+        wanted = sessions_wanted(folder, sessions)
         images = [path for path in images if split_name(path).entities.get("session") in wanted]
     for path in images:
         check_name(folder, path, images)

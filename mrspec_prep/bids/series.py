@@ -154,6 +154,7 @@ def find_series(layout, subject, select, sessions=None, filters=None, derivative
         raise InputError(
             f"sub-{subject} has no image to read (datatype {select.datatype}, suffix {select.suffix})",
             file=Path(layout.root) / f"sub-{subject}",
+            value=f"{len(found)} that the filters leave out: {found[0].name}, ..." if found else None,
             remedy="check [select], --session-label and --bids-filter-file; known are _dwi, _MESE, _MEGRE, _IRT1",
         )
     series = _series_of_preprocessed(preprocessed, layout, derivatives or {}, select) if preprocessed else []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
-from mrspec_prep.bids.dataset import select_participants
+from mrspec_prep.bids.dataset import select_participants, select_sessions
 from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import open_layout
@@ -79,6 +79,8 @@ def run_participants(args, settings, run_id, resources):
     subjects = select_participants(bids_dir, settings.participant_label, not args.skip_bids_validation)
     if args.reports_only or args.boilerplate_only:
         return rebuild(out_dir, subjects, bool(settings.participant_label), args.boilerplate_only)
+    if settings.session_label:
+        subjects = _with_sessions(subjects, settings)
     settings = replace(settings, participant_label=subjects)
     check_links(out_dir, [f"sub-{subject}" for subject in subjects])
     plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation, resources.mem_gb)
@@ -99,6 +101,18 @@ def run_participants(args, settings, run_id, resources):
             LOGGER.error("FAILED: %s cannot be processed", ", ".join(f"sub-{subject}" for subject in refused))
         return (EXIT_FAILED if refused else EXIT_OK), sorted(refused)
     return compute(args, settings, run_id, plans, refused, resources)
+
+
+def _with_sessions(subjects, settings):
+    """Participants to run where sessions are asked for: those named by the user, else those who have one of them."""
+    present = select_sessions(settings.bids_dir, subjects, settings.session_label)
+    if settings.participant_label:
+        return subjects  # those without are refused by name
+    absent = [f"sub-{subject}" for subject in subjects if subject not in present]
+    if absent:
+        asked = ", ".join(f"ses-{label}" for label in settings.session_label)
+        LOGGER.warning("Left out, as they do not have %s: %s", asked, ", ".join(absent))
+    return present
 
 
 def plan_all(settings, database_dir=None, validate=True, mem_gb=math.inf):

@@ -47,6 +47,10 @@ def _n_masked(plan):
     return int(common_mask(plan.masks, image, read_grid(image, COMPLEX)).sum()) if plan.masks else None
 
 
+def _session(series):
+    return f"ses-{series.session}, " if series.session else ""
+
+
 def _describe_series(plan, resources):
     series, encodings = plan.series, plan.series.encodings
     shape = series_shape(series)
@@ -54,8 +58,8 @@ def _describe_series(plan, resources):
     seconds, memory = expected_cost(plan, n_voxels, resources)
     lines = [
         "",
-        f"{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} file(s), "
-        + "x".join(map(str, shape)),
+        f"{_session(series)}{series.datatype}/{series.suffix}: {len(encodings)} volumes of {len(series.images)} "
+        f"file(s), {'x'.join(map(str, shape))}",
     ]
     lines += _image_rows(series)
     lines += [f"  joined: {series.joined}"]

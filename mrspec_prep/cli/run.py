@@ -14,6 +14,7 @@ import psutil
 
 from mrspec_prep.bids.atomic import PARTIAL, remove_leftovers
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.filters import filter_warnings
 from mrspec_prep.cli.group import run_group
 from mrspec_prep.cli.history import WorkDirError
 from mrspec_prep.cli.messages import start_logging
@@ -172,6 +173,8 @@ def _run(args, run_id):
     if args.dask:
         _check_dask(args)
     settings = run_settings(args)
+    for words in filter_warnings(settings.filters):
+        LOGGER.warning(words)
     resources = find_resources(args.nprocs, args.omp_nthreads, args.mem_gb)
     code, failed = EXIT_OK, []
     if "participant" in args.analysis_level:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.bids import layout as layout_module
-from mrspec_prep.bids.dataset import list_participants, select_participants
+from mrspec_prep.bids.dataset import list_participants, select_participants, select_sessions
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import find_images, open_layout, participant_files
 from mrspec_prep.bids.names import natural_key, split_name
@@ -31,6 +31,19 @@ def test_participants_are_listed_without_indexing(tiny):
     assert list_participants(tiny.root) == ["2", "10", "A"]
     assert select_participants(tiny.root, ["sub-2", "2", "A"]) == ["2", "A"]
     assert select_participants(tiny.root, None) == ["2", "10", "A"]
+
+
+def test_participants_with_a_session_are_told_from_those_without(tiny):
+    for label, session in (("01", "pre"), ("01", "post"), ("02", "pre"), ("03", "x+y")):
+        tiny.path(f"sub-{label}/ses-{session}/x").parent.mkdir(exist_ok=True)
+    tiny.path("sub-04/x").parent.mkdir(exist_ok=True)
+    everybody = ["01", "02", "03", "04", "05"]
+    assert select_sessions(tiny.root, everybody, ["ses-pre"]) == ["01", "02"]
+    assert select_sessions(tiny.root, everybody, ["post", "x+y"]) == ["01", "03"]
+    with pytest.raises(InputError, match="no session mid in the dataset.*choose from: post, pre, x"):
+        select_sessions(tiny.root, everybody, ["pre", "mid"])
+    with pytest.raises(InputError, match="separate labels by spaces"):
+        select_sessions(tiny.root, everybody, ["pre,post"])
 
 
 def test_a_missing_participant_lists_the_valid_ones(tiny):
@@ -204,6 +217,7 @@ def test_sessions_are_selected(tiny):
         tiny.image(f"sub-01/ses-{session}/dwi/sub-01_ses-{session}_dwi", 2, bval=[0, 1000], sidecar={"EchoTime": 0.08})
     assert [s.session for s in tiny.find()] == ["a", "b"]
     assert [s.session for s in tiny.find(sessions=["ses-b", "b"])] == ["b"]
+    assert [s.session for s in tiny.find(sessions=["c", "b"])] == ["b"]
     with pytest.raises(InputError, match="no session c.*choose from: a, b"):
         tiny.find(sessions=["c"])
 

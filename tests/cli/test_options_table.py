@@ -180,6 +180,9 @@ def test_sessions(planned, capsys):
     assert "choose from: a, b" in said
     assert planned("--session-label", "a", subject="02").code == 2
     assert "leave the session out: the data have none" in capsys.readouterr().err
+    assert subjects(planned("--session-label", "a", subject=None)) == ["01"]
+    assert "Left out, as they do not have ses-a: sub-02" in capsys.readouterr().err
+    assert planned("--session-label", "c", subject=None).code == 2
 
 
 @pytest.mark.parametrize(
