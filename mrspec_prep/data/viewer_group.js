@@ -50,12 +50,12 @@ class GroupViewer {
       return button;
     };
     return element("div", { class: "scans" }, element("label", { for: select.id }, element("span", {}, "Scan"), select), step(-1, "‹", "previous"), step(1, "›", "next"),
-      element("span", { class: "facts" }, scan.facts), scan.href ? element("a", { href: scan.href }, `Report of ${scan.name}`) : null);
+      element("span", { class: "facts" }, scan.facts), scan.href ? element("a", { href: scan.href }, `Report of ${scan.participant}`) : null);
   }
 
   /** Shares of the clusters in this scan against all others; of a chosen cluster its share in every scan. */
   panel(cluster) {
-    const { about } = this, parts = [element("h4", {}, `Shares of voxels: ${about.scans[this.scan].name} among all scans`), sharesPlot(about, this.scan, cluster, (i) => this.choose(i))];
+    const { about } = this, parts = [element("h4", {}, `Shares of voxels: scan ${about.scans[this.scan].name} among all`), sharesPlot(about, this.scan, cluster, (i) => this.choose(i))];
     if (cluster >= 0) parts.push(this.table(cluster));
     return parts;
   }
@@ -77,7 +77,7 @@ class GroupViewer {
 function sharesPlot(about, scan, cluster, choose) {
   const step = 18, height = about.clusters.length * step + 42, box = [58, 4, WIDE - 10, height - 38];
   const top = Math.max(...about.scans.flatMap((one) => one.shares)) * 100, x = scaleOf(0, top * 1.03, box[0], box[2], false);
-  const svg = element("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "plot shares", role: "img", "aria-label": `Shares of the clusters in ${about.scans[scan].name} and in all scans` });
+  const svg = element("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "plot shares", role: "img", "aria-label": `Shares of the clusters in scan ${about.scans[scan].name} and in all scans` });
   frame(svg, box, x, { ticks: [], place: Number }, "share of the scan's voxels [%]", "cluster");
   about.clusters.forEach(({ color }, m) => {
     const y = box[1] + (m + 0.5) * step, faint = cluster >= 0 && cluster !== m ? 0.25 : 1;

@@ -39,7 +39,7 @@ Object.assign(Viewer.prototype, {
     const signals = cluster.mean ? { means: cluster.mean, volumes: null, errors: cluster.spread, fit: fit.values } : null;
     const peaks = cluster.peaks.map((peak, i) => [["Largest peak", "Second peak", "Third peak"][i], peak.text]);
     return {
-      title: `Cluster ${m + 1}${this.around ? ` in ${header.title}` : ""}: ${cluster.n} voxels${cluster.share ? ` (${cluster.share})` : ""}`,
+      title: `Cluster ${m + 1}${this.around ? ` in scan ${header.title}` : ""}: ${cluster.n} voxels${cluster.share ? ` (${cluster.share})` : ""}`,
       more: cluster.whole ? `of the whole group ${cluster.whole}` : "",
       color: data.layer("Clusters", "cluster").colors[m], signals, fits: [], sigma: NaN, spectrum: fit.spectrum || spectrum, peaks: cluster.peaks,
       residuals: signals && fit.values && fit.values.map((value, g) => (cluster.mean[g] - value) / cluster.spread[g]),

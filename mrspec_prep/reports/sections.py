@@ -155,7 +155,8 @@ def _acquisition(series, words, pen):
         caption = words["captions"]["protocol" if n_varying > 1 else "protocol_1"]
         yield pen.figure(protocol_figure(series.columns), "protocol", caption)
     folded = "Numbers of volumes as a table" if n_varying else ""
-    yield table_block(**acquisition_table(series.columns), folded=folded)
+    table = acquisition_table(series.columns)
+    yield table_block(**table | {"note": table["note"].removeprefix("Number of volumes.").strip()}, folded=folded)
 
 
 def _mask(series, words, pen):

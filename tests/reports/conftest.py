@@ -9,6 +9,7 @@ import pytest
 from mrspec_prep.bids.derivatives import encodings_table, output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.physics import Encodings, default_grid, kernel_axes
+from tests.reports.maps_study import OFF, SHAPE, add_maps, wish
 
 TISSUES = {  # weight of a voxel: diffusivity [um2/ms], T2/T2* [ms], T1 [ms]
     1: (0.75, 62.0, 850.0),
@@ -210,3 +211,22 @@ def participant(tmp_path):
         return write_participant(tmp_path / "out", tmp_path / "raw", **settings)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory, write, head):
+    """Function: model and settings of the phantom -> output folder, once per call with equal arguments."""
+    done = {}
+
+    def give(model="msdki", methods=("lsq", "learnedprior"), **told):
+        key = repr((model, methods, sorted(told.items())))
+        if key not in done:
+            base = tmp_path_factory.mktemp("mapped")
+            kernel, datatype = ("t2", "anat") if model == "t2" else ("adc-t2star", "dwi")
+            out = write(base / "out", base / "raw", kernel=kernel, shape=SHAPE, steps=())
+            add_maps(out, head(SHAPE), model, methods, **told)
+            wish(out, datatype=datatype, **OFF, maps={"model": model, "methods": list(methods)})
+            done[key] = out
+        return done[key]
+
+    return give

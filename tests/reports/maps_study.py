@@ -16,6 +16,8 @@ TRUTH = {  # model -> parameter -> value in tissues 1 to 5 of the phantom, and i
     "t2": {"t2": ((62.0, 78.0, 420.0, 105.0, 38.0), 4.0)},
 }
 ERROR = {"lsq": 1.0, "lsqgmm": 0.7, "learnedprior": 0.6, "selfsup": 1.3, "vae": 1.1, "gmmvae": 0.55}  # of lsq's
+SHAPE = (20, 22, 4)  # of the phantom
+OFF = {"nnls": {"wanted": False}, "inspect": {"wanted": False}}  # settings of a run of maps alone
 NAMES = {"lsqgmm": "lsq-gmm", "learnedprior": "learned-prior", "gmmvae": "gmm-vae"}
 
 

@@ -83,7 +83,8 @@ class _Writer:
         about = {"name": results.names()[index], "shares": [round(float(v), 5) for v in shares], "packed": False}
         about["group"] = str(self.groups[index])
         about["facts"] = self._facts(index)
-        about["href"] = report_address(results, str(results.column("participant_id")[index]), index)
+        about["participant"] = str(results.column("participant_id")[index])
+        about["href"] = report_address(results, about["participant"], index)
         about["residual"] = self._number("residual", index, "{:.2f}")
         if self.size > MOST_TEXT:
             self.full.append(about["name"])
