@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
@@ -23,6 +23,7 @@ from mrspec_prep.cli.messages import save_measured
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
 from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
+from mrspec_prep.options import GroupOptions
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.reports.group import build_group_report
 from mrspec_prep.reports.group_collect import collect_group
@@ -69,6 +70,7 @@ def run_group(args, settings, run_id, resources):
     if not Path(settings.bids_dir).is_dir():
         remedy = "give the dataset's root: its participants.tsv says who is compared"
         raise InputError("BIDS_DIR is no folder", value=settings.bids_dir, remedy=remedy)
+    _say_overlooked(settings.overrides)
     plan = plan_group(settings, find_workflow(settings.workflow) if settings.workflow else None)
     _, _, resources = plugin_and_room(args.use_plugin, resources)
     if args.dry_run:
@@ -178,6 +180,16 @@ class GroupProgress:
             if self.n_done == self.n_series or self.n_done - self.n_said >= self.n_series / 10:
                 self.n_said = self.n_done
                 LOGGER.info("group: maps of %d of %d series written", self.n_done, self.n_series)
+
+
+def _say_overlooked(overrides):
+    """Warn of settings of the participants that the group has under its own name."""
+    given = {words.partition("=")[0].strip() for words in overrides}
+    own = {field.name for field in fields(GroupOptions)}
+    for key in sorted(given):
+        section, _, name = key.partition(".")
+        if section in ("inspect", "inspect_map") and name in own and f"group.{name}" not in given:
+            LOGGER.warning("--set %s is about each participant; the group goes by --set group.%s", key, name)
 
 
 def _say_who(plan):

@@ -45,6 +45,24 @@ def start_logging(out_dir, run_id, verbose=0):
     return log_file
 
 
+def say_plans(plans):
+    """Say which workflow each series gets and why, and what of its files is worth a warning.
+
+    Parameters
+    ----------
+    plans : list of ParticipantPlan
+        Of the participants that will be computed.
+
+    """
+    for plan in plans:
+        for series_plan in plan.series:
+            series = series_plan.series
+            name = f"sub-{plan.subject}" + f" ses-{series.session}" * bool(series.session)
+            LOGGER.info("%s, %s: workflow %s (%s)", name, series.datatype, series_plan.workflow, series_plan.why)
+            for note in series.notes:
+                LOGGER.warning("%s, %s: note: %s", name, series.datatype, note)
+
+
 def summarise(plans, refused, failures, out_dir):
     """Say what was done and what was not; the last line agrees with the exit code.
 

@@ -19,7 +19,7 @@ from mrspec_prep.cli.history import (
     remove_stale,
     save_run_file,
 )
-from mrspec_prep.cli.messages import save_measured, summarise
+from mrspec_prep.cli.messages import save_measured, say_plans, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_links, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
@@ -90,6 +90,10 @@ def run_participants(args, settings, run_id, resources):
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
     _, _, resources = plugin_and_room(args.use_plugin, resources)
+    work_dir = args.work_dir.expanduser().absolute()
+    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
+    if warning:
+        LOGGER.warning(warning)
     if args.dry_run:
         resources = resources.shared_by(sum(len(plan.series) for plan in plans))
         for plan in plans:
@@ -163,9 +167,6 @@ def compute(args, settings, run_id, plans, refused, resources):
     """
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
     work_dir = args.work_dir.expanduser().absolute()
-    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
-    if warning:
-        LOGGER.warning(warning)
     claim_work_dir(work_dir, [f"sub-{p.subject}" for p in plans], args.clean_workdir)
     for folder in (out_dir, out_dir / "logs", *_folders_of(out_dir, plans)):
         remove_leftovers(folder)
@@ -182,6 +183,7 @@ def compute(args, settings, run_id, plans, refused, resources):
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
     ended, progress = None, Progress({})
+    say_plans(todo)
     if todo:
         configure_nipype(out_dir / "logs", args.verbose > 1, args.stop_on_first_crash, args.resource_monitor)
         workflow = init_participants_wf(

@@ -25,6 +25,7 @@ SECONDS_PER_VOXEL_BIN = 8e-8  # voxelwise spectra
 SECONDS_PER_RESAMPLE_BIN = 5e-7  # bootstrap
 SECONDS_PER_BOUNDED_BIN = 8e-6  # bounds
 SECONDS_PER_VOXEL_CLUSTER = 1.5e-5  # InSpect, summed over the numbers of clusters tried
+MILLISECONDS = ("TE", "TI", "TR")  # times that are shown in ms; tables hold s
 MASKED = 0.3  # share of the field of view that a mask usually holds
 
 
@@ -65,6 +66,7 @@ def _describe_series(plan, resources):
     lines += [f"  joined: {series.joined}"]
     lines += [f"  note: {note}" for note in series.notes]
     lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
+    lines += ["", "  volumes:", *_volume_rows(series)]
     lines += ["", f"  workflow: {plan.workflow} ({plan.why})"]
     if plan.options.wants_spectra:
         lines += _describe_spectra(plan)
@@ -138,6 +140,28 @@ def _encoding_rows(encodings):
     for group, volume in sorted(enumerate(first), key=lambda row: [values[row[1]] for values in keys]):
         rows.append("    " + "".join(f"{values[volume]:12.5g}" for _, values in known) + f"{counts[group]:10d}")
     return rows
+
+
+def _volume_rows(series):
+    """One row per volume: where it comes from and what encodes it; what does not vary in kind is left out."""
+    names = [image.name for image in series.images]
+    table = encodings_table(series.encodings, names, series.volumes, series.raw_volumes)
+    known = {name: values for name, values in table.items() if not all(v is None or v != v for v in values)}
+    columns = []
+    for name, values in known.items():
+        if name in MILLISECONDS:
+            name, values = f"{name} [ms]", [1e3 * value for value in values]
+        name = "b [s/mm2]" if name == "b" else name
+        words = [name, *(_cell(value) for value in values)]
+        width = max(map(len, words))
+        columns.append([word.ljust(width) if isinstance(values[0], str) else word.rjust(width) for word in words])
+    return ["    " + "  ".join(row) for row in zip(*columns, strict=True)]
+
+
+def _cell(value):
+    if value is None or isinstance(value, float) and not np.isfinite(value):
+        return "n/a"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def expected_cost(plan, n_voxels, resources):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.cli.messages import start_logging, summarise
+from mrspec_prep.cli.messages import say_plans, start_logging, summarise
 from mrspec_prep.workflows.execution import Failure
 
 
@@ -31,3 +31,12 @@ def test_every_participant_without_results_is_listed_with_its_cause_and_the_last
     for subject, there in (("01", True), ("02", True), ("03", False)):
         assert (f"Report: {tmp_path}/sub-{subject}.html" in text) == there
     assert text.splitlines()[-1].endswith("FAILED: sub-02, sub-03 (1 participant(s) done)")
+
+
+def test_the_workflow_of_every_series_is_said_and_its_notes_are_warnings(logged):
+    series = SimpleNamespace(session="a", datatype="dwi", notes=("x_echo-1_dwi.nii.gz: no BIDS name",))
+    planned = SimpleNamespace(series=series, workflow="adc_inspect", why="only b varies")
+    say_plans([SimpleNamespace(subject="01", series=[planned])])
+    said, warned = logged().splitlines()
+    assert said.endswith("INFO sub-01 ses-a, dwi: workflow adc_inspect (only b varies)")
+    assert warned.endswith("WARNING sub-01 ses-a, dwi: note: x_echo-1_dwi.nii.gz: no BIDS name")

@@ -309,8 +309,22 @@ def test_dry_run_says_and_writes_what_would_be_done_and_computes_nothing(planned
     said = capsys.readouterr().out
     for words in ("volumes of 1 file(s)", "workflow: adc_inspect", "expected: about", "outputs:"):
         assert words in said
-    header = (tmp_path / "out/logs/sub-02_series-0_volumes.tsv").read_text().splitlines()[0].split("\t")
-    assert header == ["index", "file", "volume", "b", "gx", "gy", "gz", "TE", "TI", "TR"]
+    header, *rows = (tmp_path / "out/logs/sub-02_series-0_volumes.tsv").read_text().splitlines()
+    assert header.split("\t") == ["index", "file", "volume", "b", "gx", "gy", "gz", "TE", "TI", "TR"]
+    shown = said.partition("  volumes:\n")[2].partition("\n\n")[0].splitlines()
+    assert shown[0].split() == ["index", "file", "volume", "b", "[s/mm2]", "gx", "gy", "gz", "TE", "[ms]"]
+    assert len(shown) == 1 + len(rows)
+    first = shown[1].split()
+    assert first[:4] == ["0", Path(first[1]).name, "0", "0"] and first[-1] == "80"
+    assert first[1].endswith("_dwi.nii.gz")
+
+
+def test_dry_run_refuses_what_the_run_would_refuse(planned, dataset, tmp_path, capsys):
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text("plugin: [")
+    assert planned("--dry-run", "--use-plugin", plugin).code == 2
+    assert planned("--dry-run", "--work-dir", dataset / "work").code == 2
+    assert "--work-dir" in capsys.readouterr().err
 
 
 def test_validation_may_be_skipped(planned, dataset, capsys):
