@@ -414,6 +414,17 @@ def test_sigkill_of_the_group_and_the_same_command_again(study):
     assert not list(study.out.rglob("*.partial*"))
 
 
+def test_a_damaged_fit_is_computed_again_to_the_same_bytes(study, capsys):
+    assert study.run() == 0
+    first, fit = study.results(), study.root / "work/mrspec_prep_group_wf/fit/result_fit.pklz"
+    fit.write_bytes(fit.read_bytes()[:50])
+    (study.out / "group.html").unlink()
+    capsys.readouterr()
+    assert study.run() == 0
+    assert "fit is damaged (result_fit.pklz has 50 bytes" in capsys.readouterr().err
+    assert study.results() == first
+
+
 def test_what_was_measured_is_set_aside_by_the_next_group(study, capsys, monkeypatch):
     from mrspec_prep.cli import group
 
