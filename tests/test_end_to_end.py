@@ -13,7 +13,7 @@ from bids import BIDSLayout
 
 from mrspec_prep.bids.cohort import collect_cohort
 from mrspec_prep.bids.compressed import read_compressed
-from mrspec_prep.bids.derivatives import pybids_config, read_map
+from mrspec_prep.bids.derivatives import parse_name, pybids_config, read_map
 from tests.docs_pages import DOCS, blocks
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
@@ -96,6 +96,11 @@ def test_pybids_reads_it_back(finished):
     assert sorted(layout.get_subjects()) == ["01", "02"]
     (found,) = layout.get(subject="01", param="residual", desc="nnls", suffix="dwimap", extension=".nii.gz")
     assert found.entities["model"] == "adct2star"
+    files = [path for path in (folder / "out").glob("sub-*/dwi/*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        known = layout.get_file(str(path)).get_entities()
+        assert {key: str(value) for key, value in known.items()} == parse_name(path), path.name
 
 
 def test_the_mean_t2star_is_the_truth_within_noise(finished):
