@@ -54,7 +54,8 @@ def pattern(message):
 def source_texts():
     """Texts of the rooms that speak to the user, ``…`` for what varies; problems of all rooms with their remedies."""
     texts = {f"{problem}. Remedy: {remedy}" for _, problem, remedy in messages.messages()}
-    speaking = (path for room in ("", "cli", "workflows", "interfaces") for path in (messages.PACKAGE / room).glob("*.py"))
+    rooms = ("", "cli", "workflows", "interfaces")
+    speaking = (path for room in rooms for path in (messages.PACKAGE / room).glob("*.py"))
     for path in speaking:
         for node in ast.walk(messages.tree_of(path)):
             if isinstance(node, ast.JoinedStr | ast.BinOp):
