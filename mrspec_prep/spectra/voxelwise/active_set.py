@@ -8,6 +8,7 @@ import numpy as np
 
 from mrspec_prep.compiled import compiled
 
+ROUNDING = 4e-15  # of the squared signal: the products that an excess is made from are no more exact
 DEPENDENT = 1e-13  # a column whose new part is below this share of itself lies in the span of those in use
 
 
@@ -203,7 +204,8 @@ def active_set_block(columns, signals, outside, alpha, tolerance, max_changes, s
     """Solve voxels one by one from ``spectra``, in place.
 
     ``gaps`` receives a first-order estimate of the relative excess of the objective,
-    2 max_j(b_j'r) ||f||_1 / objective: exact in the limit, not a bound.
+    2 max_j(b_j'r) ||f||_1 / objective: exact in the limit, not a bound. No excess is larger than the objective, and
+    one within the rounding of ||s||2 counts as none: a perfect fit leaves nothing to divide by.
     """
     n_bins, n_ranks = columns.shape
     residual = np.empty(n_ranks)
@@ -211,7 +213,9 @@ def active_set_block(columns, signals, outside, alpha, tolerance, max_changes, s
         f = spectra[v]
         _, changes[v] = active_set(columns, signals[v], alpha, f, tolerance, max_changes)
         residual[:] = signals[v]
-        mass, value = 0.0, outside[v]
+        mass, value, power = 0.0, outside[v], outside[v]
+        for k in range(n_ranks):
+            power += residual[k] * residual[k]
         for j in range(n_bins):
             if f[j] > 0.0:
                 mass += f[j]
@@ -226,4 +230,5 @@ def active_set_block(columns, signals, outside, alpha, tolerance, max_changes, s
             for k in range(n_ranks):
                 total += columns[j, k] * residual[k]
             largest = max(largest, total)
-        gaps[v] = 2.0 * largest * mass / value if value > 0.0 else 0.0
+        excess = min(2.0 * largest * mass, value)
+        gaps[v] = excess / value if excess > ROUNDING * power else 0.0

@@ -252,6 +252,7 @@ def newton(columns, index, n_leading, signal, outside, alpha, y, tolerance, max_
     products[:] = 0.0
     dots(columns, index, y, z)
     best_gap, since_best, step = np.inf, 0, 0
+    best_y[:] = y
     while True:
         squared, penalty = gradient(columns, index, signal, alpha, y, z, g)
         gap = relative_gap(outside, alpha, y, g, squared, penalty)

@@ -18,6 +18,7 @@ MAX_STEPS = 200
 START_TOLERANCE = 1e-9  # of the multipliers, in the warm start
 MAX_CHANGES = 5000
 MULTIPLIER_TOLERANCE = 1e-11
+SPARSE_TOLERANCE = 1e-13  # the same for alpha = 0, where nothing else bounds the excess
 LEADING_SHARE = 1e-3  # squared singular values below this share of alpha act like zero in a Newton step
 WARM_NEWTON_ALPHA = 1e-8  # alpha over the largest squared singular value from which a warm Newton beats the active set
 WARM_TOLERANCE = 1e-20
@@ -38,7 +39,8 @@ class NNLSResult:
         Weight of ||f||2 (paper 1, Eq. 4); an array where each voxel has its own.
     gap : (n_voxels,) array
         Relative excess of the objective that cannot be ruled out: duality gap over dual
-        objective. For alpha = 0 a first-order estimate instead of a bound.
+        objective. For alpha = 0 a first-order estimate instead of a bound, at most 1; 0 where it is within the
+        rounding of ||s||2 (4e-15 of it), as of perfect fits.
     converged : (n_voxels,) bool array
         ``gap`` within the tolerance asked for.
     n_steps : (n_voxels,) int array
@@ -130,7 +132,8 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None, device
     Returns
     -------
     NNLSResult
-        ``converged`` is False where rounding stops the certificate short of the tolerance.
+        ``converged`` is False where rounding stops the certificate short of the tolerance; True where alpha is 0
+        and the fit is perfect but for rounding.
 
     Raises
     ------
@@ -186,6 +189,7 @@ def _solve_dual(compressed, outside, reduced, alpha, tolerance, n_threads, devic
 
         found = solve_dual_torch(compressed, outside, reduced, coarse, alpha, tolerance, device)
     dual, gap, steps = found
+    gap[np.isnan(gap)] = np.inf  # alpha near rounding: Newton went astray
     left = np.flatnonzero(gap > tolerance)
     if len(left):
         _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dual, gap, steps)
@@ -245,7 +249,7 @@ def _rescue(left, compressed, outside, reduced, alpha, tolerance, n_threads, dua
         )  # fmt: skip
         polished, taken = compressed[which] - spectra @ reduced.columns, np.zeros(len(which), np.int64)
         refine(reduced, compressed[which], outside[which], alpha, tolerance, polished, found, taken)
-        better = found < gap[which]
+        better = found < gap[which]  # False of NaN
         dual[which[better]] = polished[better]
         gap[which[better]] = found[better]
         steps[which] += changes + taken
@@ -285,7 +289,7 @@ def _solve_sparse(compressed, outside, reduced, tolerance, n_threads):
         spectra = np.zeros((stop - start, reduced.n_bins))
         gap, steps = np.zeros(stop - start), np.zeros(stop - start, np.int64)
         active_set_block(
-            reduced.columns, compressed[start:stop], outside[start:stop], 0.0, MULTIPLIER_TOLERANCE, MAX_CHANGES,
+            reduced.columns, compressed[start:stop], outside[start:stop], 0.0, SPARSE_TOLERANCE, MAX_CHANGES,
             spectra, gap, steps,
         )  # fmt: skip
         return scipy.sparse.csr_array(spectra), gap, steps

@@ -12,6 +12,28 @@ def objective(kernel, signals, spectra, alpha):
     return ((signals - spectra @ kernel.T) ** 2).sum(axis=1) + alpha * (spectra**2).sum(axis=1)
 
 
+@pytest.mark.parametrize("n_peaks", [1, 2])
+def test_perfect_fits_without_regularisation_are_converged(placenta, n_peaks):
+    n_bins = placenta.kernel.shape[1]
+    peaks = np.random.default_rng(3).integers(0, n_bins, (30, n_peaks))
+    truth = np.zeros((31, n_bins))
+    np.put_along_axis(truth[:30], peaks, 1.0, axis=1)
+    signals = 300 * truth @ placenta.kernel.T  # the last voxel is zero
+    result = fit_nnls(signals, placenta.kernel, alpha=0)
+    power = (signals**2).sum(axis=1)
+    left = objective(placenta.kernel, signals, result.spectra, 0)
+    perfect = left <= 1e-18 * power
+    assert perfect.sum() >= 25
+    assert result.converged[perfect].all() and (result.gap[perfect] == 0).all()
+    assert (result.gap <= 1).all()
+
+
+def test_gap_without_regularisation_still_tells_a_bad_fit_from_a_good_one(placenta, monkeypatch):
+    monkeypatch.setattr("mrspec_prep.spectra.voxelwise.nnls.MAX_CHANGES", 1)
+    stopped = fit_nnls(placenta.signals, placenta.kernel, alpha=0)
+    assert not stopped.converged.any() and (stopped.gap > 1e-3).all()
+
+
 def by_scipy(kernel, signals, alpha):
     n_bins = kernel.shape[1]
     stacked = np.vstack([kernel, np.sqrt(alpha) * np.eye(n_bins)])
