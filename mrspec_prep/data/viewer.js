@@ -2,7 +2,7 @@
 
 const SIDES = [["P", "A"], ["L", "R"], ["L", "R"]]; // at the left and right edge, by the axis across which a slice is cut
 const NAMES = ["sagittal", "coronal", "axial"];
-const NEUTRAL = "#1b2733";
+const NEUTRAL = "#4f6b80";
 const TALLEST = 520; // pixels, of the main slice
 const SMALLEST_SIDE = 8; // voxels: below it a volume is shown from one side only
 
@@ -210,7 +210,7 @@ class Viewer {
     const { state, header } = this, turn = (this.turnNumber = (this.turnNumber || 0) + 1);
     this.slice.max = header.shape[state.plane] - 1;
     this.slice.value = state.at[state.plane];
-    this.sliceText.textContent = `${"xyz"[state.plane]} ${this.position(state.at)[state.plane].toFixed(0)} mm, ${state.at[state.plane] + 1} of ${header.shape[state.plane]}`;
+    this.sliceText.textContent = `${"xyz"[state.plane]} ${this.position(state.at)[state.plane].toFixed(0).replace("-", "\u2212")} mm, ${state.at[state.plane] + 1} of ${header.shape[state.plane]}`;
     (this.buttons || []).forEach((button, m) => button.setAttribute("aria-pressed", m === state.cluster));
     this.draw();
     await this.data.load("spectra", "signals");

@@ -188,7 +188,7 @@ function spectrumPlane(rows, columns, sums, color, peaks) {
   };
   const x = scaleOf(...edge(columns.values, isLog(columns)), box[0], box[2], isLog(columns));
   const y = scaleOf(...edge(rows.values, isLog(rows)), box[3], box[1], isLog(rows));
-  const svg = element("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "plot", role: "img", "aria-label": `Spectrum over ${rows.symbol} and ${columns.symbol}` });
+  const svg = element("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "plot plane", role: "img", "aria-label": `Spectrum over ${rows.symbol} and ${columns.symbol}` });
   svg.append(element("image", { href: canvas.toDataURL(), x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1], preserveAspectRatio: "none", style: "image-rendering:pixelated" }));
   frame(svg, box, x, y, named(columns), named(rows));
   for (const [row, column] of peaks) svg.append(element("circle", { cx: x.place(column), cy: y.place(row), r: 5, class: "peak" }));

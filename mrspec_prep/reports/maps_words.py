@@ -269,7 +269,9 @@ def _trust(series, methods, roi, words):
     if gains:
         parameter, ratio = min(gains.items(), key=lambda item: item[1])
         said |= {"symbol": symbol_of(methods, parameter), "ratio": percent(ratio), "why": why}
-        yield Remark(texts["first" if ratio < limits["gain"] else "same"].format(**said))
+        key = "first" if ratio < limits["gain"] else "same" if ratio <= 1 / limits["gain"] else "less"
+        text = texts[key].format(**said)
+        yield Remark(capital(text) if key == "less" else text)
     else:
         yield Remark(texts["first_plain"].format(why=why, **said))
     share = doubts(trust.method, roi, limits["risk"]).at_risk
