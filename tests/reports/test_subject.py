@@ -93,7 +93,7 @@ def test_page_is_a_few_megabytes_and_figures_lie_beside_it(whole):
 def test_peaks_are_named_in_the_units_of_the_reader(whole):
     text = whole[1].read_text()
     assert "largest peak: D, T2*" in text
-    row = re.search(r"Cluster 1</td>.*?</tr>", text, re.DOTALL)[0]
+    row = re.search(r"Cluster 1 <button.*?</tr>", text, re.DOTALL)[0]
     assert "0.75 µm²/ms, 62 ms (80" in row and "2.9 µm²/ms, 420 ms (20" in row
 
 
