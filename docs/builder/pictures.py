@@ -89,7 +89,7 @@ def _slice(path):
 
 def _gray(axes, folder):
     """Reference image as background."""
-    axes.imshow(_slice(folder / "sub-01_desc-reference_dwimap.nii.gz"), cmap="gray")
+    axes.imshow(_slice(folder.parent / "figures" / "sub-01_desc-reference_dwiref.nii.gz"), cmap="gray")
     axes.set_axis_off()
 
 

@@ -31,6 +31,7 @@ BIDSIGNORE = (
     "*_history.*",
     "group_*",
 )
+FIGURES = "figures"  # folder of the pictures of a report and of the images behind them
 SHORT_ENTITIES = {
     "tpl": "template",
     "sub": "subject",
@@ -187,8 +188,29 @@ def output_path(out_dir, entities, *, datatype, suffix, extension, **more):
     return Path(out_dir) / built
 
 
+def reference_path(out_dir, entities, *, datatype, extension=".nii.gz"):
+    """Where the image behind the maps of one series belongs: by the figures, for it covers the whole field of view.
+
+    Parameters
+    ----------
+    out_dir : path
+    entities : dict
+        Of the series, long pybids names.
+    datatype, extension : str
+        ``dwi`` or ``anat``, of the series; with the leading dot.
+
+    Returns
+    -------
+    Path
+
+    """
+    return output_path(
+        out_dir, entities, datatype=FIGURES, suffix=f"{datatype}ref", extension=extension, desc="reference"
+    )
+
+
 def parse_name(path):
-    """Entities of a derivative's file name: long names, with suffix, extension and datatype."""
+    """Entities of a derivative's file name: long names, with suffix, extension and the datatype of the series."""
     path = Path(path)
     stem, _, extension = path.name.partition(".")
     parts = stem.split("_")
@@ -196,7 +218,9 @@ def parse_name(path):
     for part in parts[:-1]:
         short, _, value = part.partition("-")
         found[SHORT_ENTITIES.get(short, short)] = value
-    return found | {"suffix": parts[-1], "extension": f".{extension}", "datatype": path.parent.name}
+    folder = path.parent.name
+    datatype = parts[-1].removesuffix("ref") if folder == FIGURES else folder
+    return found | {"suffix": parts[-1], "extension": f".{extension}", "datatype": datatype}
 
 
 def is_group_file(path):

@@ -161,10 +161,14 @@ def remove_stale(out_dir, subject, written):
     """
     current = {str(Path(path).relative_to(out_dir)) for path in written}
     _, earlier = _finished(out_dir, subject)
-    stale = [name for name in earlier if name not in current and Path(name).parent.name in ("dwi", "anat")]
+    stale = [name for name in earlier if name not in current and _is_result(Path(name))]
     for name in stale:
         (Path(out_dir) / name).unlink(missing_ok=True)
     return stale
+
+
+def _is_result(path):
+    return path.parent.name in ("dwi", "anat") or "_desc-reference_" in path.name
 
 
 def forget_finished(out_dir, subject):

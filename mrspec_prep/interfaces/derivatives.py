@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.derivative_dataset import known_datasets
+from mrspec_prep.bids.derivative_dataset import known_datasets, reference_path
 from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
@@ -83,6 +83,12 @@ class SaveDerivatives(SimpleInterface):
         write_map(path, values, self.roi, self.series.images[0], key=key, metadata=self._metadata(**(metadata or {})))
         self.written.append(str(path))
 
+    def _reference(self, values, key):
+        """The image behind the maps, over the whole field of view."""
+        path = reference_path(self.inputs.out_dir, self.series.entities, datatype=self.series.datatype)
+        write_map(path, values, self.roi, self.series.images[0], key=key, metadata=self._metadata())
+        self.written.append(str(path))
+
     def _end(self, runtime):
         self._results["out_files"] = self.written
         return runtime
@@ -115,7 +121,7 @@ class SaveAcquisition(SaveDerivatives):
         sources = [bids_uri(path, self.roots) for path in [*self.series.images, *self.inputs.masks]]
         about_roi = {"MaskSource": roi_notes["source"], "Sources": sources}
         self._map(self.roi[self.roi], "roi", "mask", desc="roi", metadata=about_roi)
-        self._map(reference, "reference", desc="reference")
+        self._reference(reference, "reference")
         noise_metadata = {
             "NoiseMethod": noise_notes["method"],
             "Repeats": noise_notes["n_repeats"],

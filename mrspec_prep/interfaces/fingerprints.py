@@ -185,7 +185,7 @@ class SaveSchedule(SaveDerivatives):
         sources = [bids_uri(path, self.roots) for path in [*series.images, *self.inputs.masks]]
         about = {"MaskSource": notes["source"], "Sources": sources}
         self._map(self.roi[self.roi], "roi", "mask", desc="roi", metadata=about)
-        self._map(np.load(self.inputs.reference), "frames", desc="reference")
+        self._reference(np.load(self.inputs.reference), "frames")
         path = self._path("axes", ".tsv", desc="encodings")
         metadata = self._metadata(
             Description="The schedule: one row per frame.",

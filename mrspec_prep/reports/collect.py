@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.catalogue import load_catalogue
-from mrspec_prep.bids.derivative_dataset import NCOMP
+from mrspec_prep.bids.derivative_dataset import FIGURES, NCOMP
 from mrspec_prep.bids.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
 from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
 from mrspec_prep.reports.maps_collect import sorted_methods, take_history, take_map
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)
-SINGLE_MAPS = {"roi": ("mask", "roi"), "reference": ("dwimap", "reference"), "noise": ("dwimap", "noise")}
+SINGLE_MAPS = {"roi": ("mask", "roi"), "noise": ("dwimap", "noise")}
 UNCERTAINTIES = ("nnlsstd", "nnlslow", "nnlshigh", "nnlsmin", "nnlsmax")
 NAME_ENTITIES = ("acquisition", "ceagent", "reconstruction", "direction", "run", "space")
 SHORT_NAMES = {"acquisition": "acq", "ceagent": "ce", "reconstruction": "rec", "direction": "dir"}
@@ -149,6 +149,8 @@ def collect_series(out_dir, subject):
     found = {}
     folder = Path(out_dir) / f"sub-{subject}"
     files = [path for kind in ("dwi", "anat") for path in folder.glob(f"**/{kind}/sub-{subject}_*")]
+    files += folder.glob(f"{FIGURES}/sub-{subject}_*_desc-reference_*.nii.gz")
+    files += folder.glob(f"{FIGURES}/sub-{subject}_desc-reference_*.nii.gz")
     for path in sorted(files):
         if path.name.startswith(".") or path.suffix == ".json" or is_group_file(path):
             continue
@@ -191,6 +193,9 @@ def _take(series, path, entities):
 
 def _take_map(series, found, entities):
     suffix, desc, segmentation = entities["suffix"], entities.get("desc"), entities.get("segmentation")
+    if desc == "reference":
+        series.reference = found
+        return
     for name, place in SINGLE_MAPS.items():
         if (suffix, desc) == place:
             setattr(series, name, found)

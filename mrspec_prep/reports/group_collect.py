@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrspec_prep.bids.derivative_dataset import linked_datasets
+from mrspec_prep.bids.derivative_dataset import linked_datasets, reference_path
 from mrspec_prep.bids.derivatives import parse_name, read_map, read_table
 from mrspec_prep.bids.group_files import PER_CLUSTER, numbered_columns
 from mrspec_prep.bids.names import LABEL
@@ -245,8 +245,9 @@ def read_cluster_map(out_dir, participant, series):
         if _identity(parse_name(path)) == wanted:
             labels = read_map(path)
             reference = _reference(out_dir, labels.metadata)
+            source = next((found for found in _sources(out_dir, labels.metadata) if found.is_file()), None)
             same = None if reference is None else _same_grid(reference, labels)
-            return ClusterMap(labels.canonical(), same, path, _beside(out_dir, labels.metadata, "{}"))
+            return ClusterMap(labels.canonical(), same, path, source)
     return None
 
 
@@ -255,23 +256,24 @@ def _identity(entities):
 
 
 def _reference(out_dir, metadata):
-    """Reference image that lies beside the source of a cluster map, or None."""
-    path = _beside(out_dir, metadata, "{stem}_desc-reference_dwimap.nii.gz")
-    return None if path is None else read_map(path)
-
-
-def _beside(out_dir, metadata, name):
-    """File by the source of a cluster map: the source itself (``{}``), or one with its ``{stem}``; None without."""
-    roots, sources = {"": out_dir, **linked_datasets(out_dir)}, metadata.get("Sources")
-    for source in sources if isinstance(sources, list) else []:
-        path = path_of_uri(source, roots)
-        if path is None or "_desc-" not in path.name:
+    """Image behind the maps of the series that a cluster map was made from, or None."""
+    for source in _sources(out_dir, metadata):
+        entities = parse_name(source)
+        own = {name: entities.get(name) for name in ("subject", "session", *NAME_ENTITIES)}
+        root = next((folder.parent for folder in source.parents if folder.name == f"sub-{own['subject']}"), None)
+        if root is None or entities["datatype"] not in ("dwi", "anat"):
             continue
-        stem = path.name.rpartition("_desc-")[0].partition("_model-")[0]
-        path = path.with_name(name.format(path.name, stem=stem))
+        path = reference_path(root, own, datatype=entities["datatype"])
         if path.is_file():
-            return path
+            return read_map(path)
     return None
+
+
+def _sources(out_dir, metadata):
+    """Derivatives that a cluster map was made from, in datasets that are known."""
+    roots, sources = {"": out_dir, **linked_datasets(out_dir)}, metadata.get("Sources")
+    paths = (path_of_uri(source, roots) for source in sources) if isinstance(sources, list) else ()
+    return [path for path in paths if path is not None and "_desc-" in path.name]
 
 
 def _same_grid(reference, labels):

@@ -18,7 +18,7 @@ from bids import BIDSLayout
 from mrspec_prep.bids import atomic
 from mrspec_prep.bids.atomic import write_atomically, write_if_changed
 from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue, map_entry, model_entry
-from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name
+from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name, reference_path
 from mrspec_prep.bids.derivatives import (
     bids_uri,
     encodings_table,
@@ -98,7 +98,14 @@ def write_all(out, like, roi):
 
     write_map(path("mask", desc="roi"), np.ones(n), roi, like, key="roi", metadata=METADATA)
     write_map(path("dwimap", desc="noise"), rng.random(n), roi, like, key="noise", metadata=METADATA)
-    write_map(path("dwimap", desc="reference"), rng.random(roi.shape), roi, like, key="reference", metadata=METADATA)
+    write_map(
+        reference_path(out, ENTITIES, datatype="dwi"),
+        rng.random(roi.shape),
+        roi,
+        like,
+        key="reference",
+        metadata=METADATA,
+    )
     write_map(dwimap(out), rng.random(n), roi, like, key="t2star", metadata=METADATA)
     region = METADATA | {"Region": "slow"}
     write_map(dwimap(out, "slow"), rng.random(n), roi, like, key="fraction", metadata=region)

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.derivative_dataset import reference_path
 from mrspec_prep.bids.derivatives import encodings_table, output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.physics import Encodings, default_grid, kernel_axes
@@ -97,7 +98,8 @@ def write_participant(out, raw, *, subject="01", kernel="adc-t2star", shape=(52,
     skull = brain(shape) == 0
     reference[skull] = np.abs(rng.normal(0, 12, skull.sum()))
     save(tissue > 0, "roi", "mask", desc="roi")
-    save(reference, "reference", desc="reference")
+    behind = reference_path(out, names, datatype=datatype)
+    write_map(behind, reference, roi, like, key="reference", metadata=metadata)
     noise = 22 + rng.normal(0, 2, roi.sum())
     save(noise, "noise", desc="noise", more={"NoiseMethod": "b0-repeats", "DegreesOfFreedom": 5})
     n = len(encodings)

@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.simulated_study import COMPARTMENTS, SITES, TISSUES, Study, encodings_of, scans_of
 from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
+from mrspec_prep.bids.derivative_dataset import reference_path
 from mrspec_prep.bids.derivatives import output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.spectra_files import write_cluster_spectra
 from mrspec_prep.interfaces.group_comparison import write_comparison
@@ -110,7 +111,7 @@ def _write_maps(out, raw, names, labels, scan, study, source, shares):
     about = ABOUT | {"Sources": [source], "Proportions": shares.tolist()}
     path = output_path(out, names, datatype="dwi", suffix="dseg", extension=".nii.gz", seg="group")
     write_map(path, labels, labels > 0, like, key="dseg", metadata=about)
-    path = output_path(out, names, datatype="dwi", suffix="dwimap", extension=".nii.gz", desc="reference")
+    path = reference_path(out, names, datatype="dwi")
     reference = scan.images[..., 0].astype(float)
     write_map(path, reference, labels >= 0, like, key="reference", metadata=about)
 

@@ -129,18 +129,24 @@ def test_map_and_reference_of_a_scan_are_found_again(whole):
 
 
 @pytest.mark.parametrize(
-    "source", ["bids:raw:../secret/sub-08_desc-x_dwi.nii", "bids:raw:%2e%2e/secret/sub-08_desc-x_dwi.nii", None, 7]
+    "source",
+    [
+        "bids:raw:../secret/sub-08/dwi/sub-08_desc-x_dwi.nii",
+        "bids:raw:%2e%2e/secret/sub-08/dwi/sub-08_desc-x_dwi.nii",
+        None,
+        7,
+    ],
 )
 def test_sources_of_strangers_show_no_image_of_other_places(whole, tmp_path, source):
     """A source that leads out of its dataset is passed over, although a reference image lies where it leads."""
     out = shutil.copytree(whole[0], tmp_path / "out", ignore=shutil.ignore_patterns("*_desc-reference_*"))
-    reference = next(whole[0].rglob("*_desc-reference_dwimap.json"))
-    for folder in (tmp_path / "raw", tmp_path / "secret"):
-        folder.mkdir()
+    reference = next(whole[0].rglob("*_desc-reference_dwiref.json"))
+    for folder in (tmp_path / "raw/sub-08/figures", tmp_path / "secret/sub-08/figures"):
+        folder.mkdir(parents=True)
         for path in (reference, reference.with_suffix(".nii.gz")):
-            shutil.copy(path, folder / f"sub-08_desc-reference_dwimap.{path.name.partition('.')[2]}")
+            shutil.copy(path, folder / f"sub-08_desc-reference_dwiref.{path.name.partition('.')[2]}")
     series = str(collect_group(out).column("series")[-1])
-    for sources, found in (([source], False), (source, False), (["bids:raw:sub-08_desc-x_dwi.nii"], True)):
+    for sources, found in (([source], False), (source, False), (["bids:raw:sub-08/dwi/sub-08_desc-x_dwi.nii"], True)):
         for sidecar in (out / "sub-08").rglob("*_seg-group_dseg.json"):
             sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"Sources": sources}))
         scan = read_cluster_map(out, "sub-08", series)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.derivative_dataset import reference_path
 from mrspec_prep.bids.derivatives import output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.measured import measured_frames
@@ -46,7 +47,8 @@ def write_fingerprints(base, parts=("real", "imag")):
         write_map(path, values, roi, paths[0], key=key, metadata=about | (more or {}))
 
     save(roi[roi], "roi", "mask", desc="roi")
-    save(np.sqrt((np.abs(images) ** 2).mean(axis=-1)), "frames", desc="reference")
+    behind = reference_path(out, {"subject": "01"}, datatype="anat")
+    write_map(behind, np.sqrt((np.abs(images) ** 2).mean(axis=-1)), roi, paths[0], key="frames", metadata=about)
     method = {"Model": "mrf", "Method": "dictionary", "NoiseStd": SIGMA, "NVoxels": 3, "Magnitude": len(parts) == 1}
     for name, values in (("T1", T1), ("T2", T2), ("M0", M0)):
         save(values, f"model-{name.lower()}", f"{name}map", method, desc="dictionary")

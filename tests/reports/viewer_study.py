@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 
+from mrspec_prep.bids.derivative_dataset import reference_path
 from mrspec_prep.bids.derivatives import encodings_table, output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.physics import Encodings, default_grid, kernel_matrix
@@ -50,7 +51,8 @@ def write_study(out, raw, label="", region="slow", n_clusters=2):
 
     n = len(signals)
     save(roi[roi], "roi", "mask", desc="roi")
-    save(volumes[..., :2].mean(axis=-1), "reference", desc="reference")
+    behind = reference_path(out, {"subject": "01"}, datatype="dwi")
+    write_map(behind, volumes[..., :2].mean(axis=-1), roi, image, key="reference", metadata=metadata)
     save(rng.uniform(0.8, 1.2, n) * SIGMA, "noise", desc="noise", about={"NoiseMethod": f"b0-repeats{label}"})
     names = [image.relative_to(raw).as_posix()]
     volume_of = np.stack([np.zeros(len(encodings), int), np.arange(len(encodings))], axis=1)
