@@ -97,8 +97,8 @@ def write_nnls_spectra(path, result, roi, grid, metadata, peaks=()):
     path : path
         Ends in ``.h5``.
     result : NNLSResult
-        Or any object with ``alpha``, ``gap``, ``converged`` and, for alpha > 0, ``dual`` and ``basis`` (stored:
-        spectra regenerate exactly), else ``spectra`` or ``blocks(size)`` (the spectra are stored).
+        Or any object with ``alpha``, ``gap``, ``converged`` and, for alpha > 0, ``dual`` and ``basis`` (stored as
+        they are: spectra regenerate exactly), else ``spectra`` or ``blocks(size)`` (the spectra are stored).
     roi : (x, y, z) bool array
     grid : Grid
         ms, um2/ms; stored in BIDS units.
@@ -122,13 +122,13 @@ def write_nnls_spectra(path, result, roi, grid, metadata, peaks=()):
     has_dual = getattr(result, "dual", None) is not None and (own_alphas or result.alpha > 0)
     arrays = {
         "voxels": voxels.astype(np.int32),
-        "gap": np.asarray(result.gap, np.float32),
+        "gap": _rounded_up(result.gap),
         "converged": np.asarray(result.converged, np.uint8),
     }
     if has_dual:
         arrays |= {"dual": np.asarray(result.dual), "basis": np.asarray(result.basis)}
     else:
-        arrays["spectra"] = np.concatenate([block for _, block in _blocks(result)]).astype(np.float32)
+        arrays["spectra"] = np.concatenate([block for _, block in _blocks(result)])
     attributes = {"shape": np.asarray(roi.shape, np.int32)}
     if own_alphas:
         arrays["alpha"], attributes["formula"] = np.asarray(result.alpha, float), OWN_ALPHA_FORMULA
@@ -378,6 +378,12 @@ def _check_voxelwise(arrays, alpha, grid, shape):
 def _read_grid(file):
     names = list(file["axes"])
     return Grid(**{name: _array(file, f"axes/{name}") / axis_entry(name)["factor"] for name in names})
+
+
+def _rounded_up(gap):
+    """Gaps in single precision, none below what it was: a bound stays one."""
+    rounded = np.asarray(gap, np.float32)
+    return np.where(rounded < np.asarray(gap, float), np.nextafter(rounded, np.float32(np.inf)), rounded)
 
 
 def _tidy(spectra, grid, with_cluster):

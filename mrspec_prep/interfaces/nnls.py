@@ -19,6 +19,7 @@ from mrspec_prep.interfaces.base import (
 )
 from mrspec_prep.options import ALPHA_RULES
 from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integrate_regions, mean_parameters
+from mrspec_prep.spectra.compression.reduction import reduce_kernel
 from mrspec_prep.spectra.noise.residuals import residual_freedom, residual_in_sigmas
 from mrspec_prep.spectra.space.sharing import SharedSignals, share_signals
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
@@ -59,11 +60,13 @@ class FitNNLS(SimpleInterface):
         regions = self.inputs.regions or default_regions(name, series.encodings, grid)
         with within_threads(self.inputs.num_threads):
             shared = self._shared(series, signals, kernel, noise)
+            reduced, tolerance = reduce_kernel(kernel), self.inputs.tolerance
             choice = choose_alpha(
-                shared.signals, kernel, self.inputs.alpha_rule, shared.noise_std, self.inputs.alpha_scope,
+                shared.signals, reduced, self.inputs.alpha_rule, shared.noise_std, self.inputs.alpha_scope,
                 alpha=self.inputs.alpha,
             )  # fmt: skip
-            result = storable(fit_nnls(shared.signals, kernel, choice, self.inputs.tolerance))
+            fitted = fit_nnls(shared.signals, reduced, choice, tolerance)
+            result = storable(fitted, shared.signals, reduced, tolerance)
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
             maps |= mean_parameters(result, grid, name, series.encodings)
             group_of, _ = series.encodings.groups()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -317,13 +318,22 @@ def test_nnls_spectra_regenerate(tmp_path, roi, alpha):
     result = nnls_result(int(roi.sum()), alpha)
     path = write_nnls_spectra(tmp_path / "x_desc-nnls_spectra.h5", result, roi, GRID, METADATA)
     back = read_nnls_spectra(path)
-    rtol = 0 if alpha else 1e-6
-    assert np.allclose(back.spectra(), result.spectra, rtol=rtol, atol=0)
-    assert np.allclose(back.spectra([2, 0]), result.spectra[[2, 0]], rtol=max(rtol, 1e-12))
+    assert np.array_equal(back.spectra(), result.spectra)
+    assert np.allclose(back.spectra([2, 0]), result.spectra[[2, 0]], rtol=1e-12)
     assert np.array_equal(back.voxels, np.argwhere(roi)) and back.shape == roi.shape
     assert np.allclose(back.grid.t2star, GRID.t2star, rtol=1e-12)
     mean = read_mean_spectrum(path)
     assert np.allclose(mean.spectra[0], result.spectra.mean(axis=0), rtol=1e-6)
+
+
+def test_stored_gaps_are_never_below_the_certified_ones(tmp_path, roi):
+    result = nnls_result(int(roi.sum()))
+    result.gap = 10 ** np.random.default_rng(5).uniform(-20, -9, len(result.gap))
+    path = write_nnls_spectra(tmp_path / "x_desc-nnls_spectra.h5", result, roi, GRID, METADATA)
+    with h5py.File(path) as file:
+        stored = file["gap"][()]
+    assert stored.dtype == np.float32 and (stored >= result.gap).all()
+    assert np.allclose(stored, result.gap, rtol=2e-7, atol=0)
 
 
 def test_spectra_with_an_alpha_per_voxel_regenerate(tmp_path, roi):

@@ -59,7 +59,7 @@ def write_study(out, raw, label="", region="slow", n_clusters=2):
     table = encodings_table(encodings, names, volume_of)
     words = {"Joined": f"one image{label}", "Notes": [f"a note{label}"], "ResolvedAxes": ["diffusivity"], "SNR": 40.0}
     write_table(path("axes", ".tsv", desc="encodings"), table, metadata | words | {"Kernel": KERNEL})
-    result = storable(fit_nnls(signals, kernel, 0.01))
+    result = storable(fit_nnls(signals, kernel, 0.01), signals, kernel)
     peaks = [{"diffusivity": 0.8, "t2": 60.0, "fraction": 0.7}]
     write_nnls_spectra(path("spectra", ".h5", model=KERNEL, desc="nnls"), result, roi, grid, metadata, peaks)
     for key, column in (("diffusivity", 0), ("t2", 1)):
