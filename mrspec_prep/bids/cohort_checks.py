@@ -159,11 +159,15 @@ def in_words(grid):
 
 
 def to_type(grid):
-    """Options that give a grid its ends and its points."""
-    bounds = [
-        f"--set kernel.{name}=[{axis[0]:.9g},{axis[-1]:.9g}]" for name, axis in zip(grid.names, grid.axes, strict=True)
-    ]
-    return " ".join([*bounds, f"--set kernel.points=[{','.join(str(n) for n in grid.shape)}]"])
+    """Options that give a grid its ends and its points, or its values where they are not logarithmic."""
+    words = []
+    for name, axis in zip(grid.names, grid.axes, strict=True):
+        if axis[0] > 0 and np.allclose(axis, np.geomspace(axis[0], axis[-1], len(axis)), rtol=SAME, atol=0):
+            words.append(f"--set kernel.{name}=[{axis[0]:.9g},{axis[-1]:.9g}]")
+        else:
+            words.append(f'--set "kernel.grid.{name}=[{",".join(f"{value:.9g}" for value in axis)}]"')
+    by_hand = all("kernel.grid" in word for word in words)
+    return " ".join(words if by_hand else [*words, f"--set kernel.points=[{','.join(str(n) for n in grid.shape)}]"])
 
 
 def _same(first, second):

@@ -8,13 +8,9 @@ from mrspec_prep.bids.errors import InputError, read_text
 from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.sidecars import MS_PER_S
 from mrspec_prep.physics.fingerprinting import Schedule
+from mrspec_prep.physics.fingerprinting.tables import INTERLEAF, LONGEST, NEEDED, OPTIONAL, one_phase
 
 ENDING = "schedule.tsv"
-INTERLEAF = "interleaf"
-NEEDED = ("flip_angle", "repetition_time", "echo_time")
-OPTIONAL = ("inversion_time", "phase", INTERLEAF)
-LONGEST = {"repetition_time": 1.0, "echo_time": 0.5, "inversion_time": 20.0}  # s, medians: above, ms were written
-SAME_PHASE = 1e-3  # degrees: excitations whose phases differ by less have one
 COLUMNS = "columns flip_angle [deg], repetition_time, echo_time, inversion_time [s, n/a where there is none]"
 
 
@@ -186,10 +182,7 @@ def _check_seconds(path, name, values, longest):
 
 def _check_one_phase(path, phase):
     """Raise InputError where excitations differ in phase: the images must hold none of that."""
-    if phase is None or np.isnan(phase).all():
-        return
-    turned = (phase - phase[0] + 180) % 360 - 180
-    if not np.nanmax(np.abs(turned)) <= SAME_PHASE or np.isnan(phase).any():
+    if not one_phase(phase):
         raise InputError(
             "the excitations differ in phase, and the signal model (FISP) knows one phase",
             file=path,

@@ -11,14 +11,13 @@ import numpy as np
 from mrspec_prep.bids.errors import InputError, read_text, unreadable
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.names import split_name
-from mrspec_prep.physics.encodings import B0_CEILING
+from mrspec_prep.physics.encodings import B0_CEILING, UNIT_TOLERANCE
 
 MS_PER_S = 1e3
 #: the largest value [s] that a sequence can have; above it milliseconds were written
 LONGEST = {"EchoTime": 1.0, "InversionTime": 20.0, "RepetitionTime": 100.0}
 SMALLEST_TOP_BVALUE = 10.0  # s/mm2: a series whose largest b lies below was written in ms/um2
 LARGEST_NUMBER = 1e300  # JSON may hold whole numbers that no float can
-UNIT_TOLERANCE = 0.05  # how far the length of a direction may be from 1
 
 
 @dataclass

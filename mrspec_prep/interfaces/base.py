@@ -79,6 +79,7 @@ def grid_of(series, kernel) -> Grid:
         points=list(kernel["points"]) or None,
         bounds=kernel["bounds"],
         spacing=kernel["spacing"],
+        values=kernel.get("grid"),
     )
 
 

@@ -2,6 +2,14 @@
 
 from contextlib import contextmanager
 
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def check_device(device):
+    """Raise ValueError for a name that is no device, also where nothing needs one."""
+    if device not in DEVICES:
+        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
+
 
 def device_of(device):
     """``cpu`` or ``cuda`` that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
@@ -12,10 +20,9 @@ def device_of(device):
         Unknown name, or CUDA was asked for and PyTorch finds none.
 
     """
+    check_device(device)
     if device == "cpu":
         return device
-    if device not in ("auto", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
     import torch
 
     if torch.cuda.is_available():

@@ -7,10 +7,11 @@ from importlib import import_module
 
 import numpy as np
 
-from mrspec_prep.networks.device import one_thread
+from mrspec_prep.networks.device import check_device, one_thread
 from mrspec_prep.networks.problem import DISTRIBUTIONS, Problem
 from mrspec_prep.networks.residuals import residual_in_sigmas
 from mrspec_prep.networks.result import MapsResult
+from mrspec_prep.physics.checks import noise_of_voxels, real_array, whole_number
 from mrspec_prep.physics.models import model_named, prepare
 
 #: methods, each ``module:function`` below this room, imported when asked for (some need torch);
@@ -72,8 +73,9 @@ def fit_maps(
     Raises
     ------
     ValueError
-        Unknown model, method, distribution or setting; encodings that the model cannot use; signals or
-        sigma of the wrong shape, not finite, or sigma not positive.
+        Unknown model, method, distribution, device or setting; encodings that the model cannot use; signals or
+        sigma of the wrong shape, not finite, complex or masked, no voxel, or sigma not positive; a seed that is no
+        whole number from 0 on.
 
     Examples
     --------
@@ -93,6 +95,9 @@ def fit_maps(
         raise ValueError(f"unknown method {method!r} of parameter maps; known: {', '.join(METHODS)}")
     if distribution not in ("auto", *DISTRIBUTIONS):
         raise ValueError(f"distribution must be one of auto, {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
+    check_device(device)
+    seed = whole_number(seed, "seed", 0)
+    signals = _signals(signals)
     if distribution == "auto":
         distribution = likely_distribution(model, method, signals)
     problem, measured = make_problem(signals, encodings, model, noise_std, distribution)
@@ -127,19 +132,26 @@ def make_problem(signals, encodings, model, noise_std=None, distribution="gaussi
 
     """
     model = model_named(model)
+    signals = _signals(signals)
     if not np.isfinite(signals).all():
         raise ValueError(f"{int((~np.isfinite(signals)).sum())} signals are NaN or infinite: mask those voxels out")
     prepared = prepare(model, signals, encodings)
     measured = noise_std is not None
-    sigma = np.array(np.broadcast_to(noise_std if measured else 1.0, (len(prepared.signals),)), dtype=float)
-    if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-        raise ValueError(f"noise_std must be finite and > 0, got {sigma[~(sigma > 0)][:5]}")
+    sigma = noise_of_voxels(noise_std if measured else 1.0, len(prepared.signals))
     fields = (model, prepared.signals, prepared.encodings, prepared.n_averages)
     if not measured:
         from mrspec_prep.networks.fitting.least_squares import residual_noise
 
         sigma[:] = residual_noise(Problem(*fields, sigma, "gaussian"))
     return Problem(*fields, sigma, distribution), measured
+
+
+def _signals(signals):
+    """Real signals of at least one voxel."""
+    signals = real_array(signals, "signals")
+    if not signals.size:
+        raise ValueError(f"signals hold no voxel: give (n_voxels, n_encodings), got shape {signals.shape}")
+    return signals
 
 
 def likely_distribution(model, method, signals):

@@ -15,7 +15,9 @@ class OptionsError(ValueError):
 def check_choice(section, key, value, allowed):
     """Refuse what is not one of the words allowed."""
     if value not in allowed:
-        raise OptionsError(f"{section}.{key} must be one of {', '.join(allowed)}, got {value!r}")
+        close = difflib.get_close_matches(str(value), allowed, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise OptionsError(f"{section}.{key} must be one of {', '.join(allowed)}, got {value!r}{hint}")
 
 
 def check_truth(section, key, value):
@@ -54,6 +56,16 @@ def check_bounds(section, key, value, low=-math.inf):
         shown = list(value) if isinstance(value, (tuple, list)) else value
         positive = "" if low < 0 else f", {low} < low < high"
         raise OptionsError(f"{section}.{key} must be two bounds [low, high]{positive}, got {shown!r}")
+
+
+def check_axis_values(section, key, value, low=0.0, low_open=True):
+    """Refuse what is not a list of at least two finite numbers, rising, above ``low`` (or from it on)."""
+    numbers = isinstance(value, (tuple, list)) and all(map(_is_finite, value))
+    if not numbers or len(value) < 2 or any(b <= a for a, b in zip(value, value[1:], strict=False)):
+        shown = list(value) if isinstance(value, (tuple, list)) else value
+        raise OptionsError(f"{section}.{key} must be a list of at least 2 rising numbers, got {shown!r}")
+    if value[0] <= low if low_open else value[0] < low:
+        raise OptionsError(f"{section}.{key} must hold numbers {'>' if low_open else '>='} {low:g}, got {value[0]!r}")
 
 
 def check_candidates(section, value):

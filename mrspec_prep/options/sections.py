@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mrspec_prep.options.checks import (
     OptionsError,
     candidates_of,
+    check_axis_values,
     check_bounds,
     check_candidates,
     check_choice,
@@ -15,7 +16,10 @@ from mrspec_prep.options.checks import (
     check_n_components,
     check_number,
     check_truth,
+    nearest,
 )
+
+AXES = ("diffusivity", "t2", "t2star", "t1", "kurtosis")  # of spectra
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,9 @@ class KernelOptions:
     t2star: tuple[float, ...] = ()  #: bounds [ms]
     t1: tuple[float, ...] = ()  #: bounds [ms]
     kurtosis: tuple[float, ...] = ()  #: bounds, unitless
+    #: values of axes by hand: axis -> rising list [um2/ms, ms], as ``{t2 = [10, 20, 40, 80]}``; they stand in place of
+    #: the bounds, the ``points`` and the ``spacing`` of that axis
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     #: inversion recovery: ``magnitude`` (polarity restored voxel by voxel), ``signed``, or
     #: ``auto`` (signed where negative values were stored)
     polarity: str = "auto"
@@ -124,12 +131,24 @@ class KernelOptions:
             check_integer("kernel", "points", point, 2)
         for key, bounds in self.bounds.items():
             check_bounds("kernel", key, bounds, low=0)
+        self._check_grid()
+
+    def _check_grid(self):
+        if not isinstance(self.grid, Mapping):
+            raise OptionsError(f"kernel.grid must be a table of axis = [values], got {self.grid!r}")
+        for axis, values in self.grid.items():
+            if axis not in AXES:
+                raise OptionsError(f"kernel.grid has the axes {', '.join(AXES)}, not {axis}{nearest(axis, AXES)}")
+            check_axis_values("kernel.grid", axis, values, low_open=axis != "kurtosis")
+            if axis in self.bounds:
+                raise OptionsError(
+                    f"kernel.grid.{axis} gives the values of the axis and kernel.{axis} its bounds: leave one out"
+                )
 
     @property
     def bounds(self):
         """Bounds given by hand, by axis."""
-        axes = ("diffusivity", "t2", "t2star", "t1", "kurtosis")
-        return {axis: getattr(self, axis) for axis in axes if getattr(self, axis)}
+        return {axis: getattr(self, axis) for axis in AXES if getattr(self, axis)}
 
 
 ALPHA_RULES = ("fixed", "gcv", "lcurve", "chi2", "discrepancy", "brd")
@@ -169,7 +188,7 @@ class NNLSOptions:
             if not isinstance(box, Mapping):
                 raise OptionsError(f"nnls.regions.{name} must be a table of axis = [low, high], got {box!r}")
             for axis, bounds in box.items():
-                check_choice(f"nnls.regions.{name}", "axis", axis, ("diffusivity", "t2", "t2star", "t1", "kurtosis"))
+                check_choice(f"nnls.regions.{name}", "axis", axis, AXES)
                 check_bounds(f"nnls.regions.{name}", axis, bounds)
 
 

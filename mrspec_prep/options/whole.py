@@ -14,6 +14,7 @@ from mrspec_prep.options.maps import MapsOptions
 from mrspec_prep.options.mrf import MRFOptions
 from mrspec_prep.options.scan_cnn import ScanCNNOptions
 from mrspec_prep.options.sections import (
+    AXES,
     MAGNITUDES,
     InspectMapOptions,
     InspectOptions,
@@ -162,10 +163,12 @@ class Options:
         plain = self.to_dict()
         lines = [f"description = {_toml(plain.pop('description'))}"]
         for section, content in plain.items():
-            regions = content.pop("regions", {})
+            regions, grid = content.pop("regions", {}), content.pop("grid", {})
             lines += ["", f"[{section}]"] + [f"{key} = {_toml(value)}" for key, value in content.items()]
-            for name, box in regions.items():
-                lines += ["", f"[{section}.regions.{_key(name)}]"] + [f"{axis} = {_toml(b)}" for axis, b in box.items()]
+            tables = {"grid": grid} if grid else {}
+            tables |= {f"regions.{_key(name)}": box for name, box in regions.items()}
+            for name, table in tables.items():
+                lines += ["", f"[{section}.{name}]"] + [f"{axis} = {_toml(values)}" for axis, values in table.items()]
         return "\n".join(lines) + "\n"
 
     def hash(self):
@@ -195,7 +198,7 @@ def load_options(path=None, overrides=()):
 
     """
     values = {} if path is None else _read_toml(path)
-    blamed = None
+    blamed, named = None, set()
     for override in overrides:
         key, separator, text = override.partition("=")
         parts = key.strip().split(".")
@@ -211,6 +214,9 @@ def load_options(path=None, overrides=()):
             if not isinstance(target, dict):
                 raise OptionsError(f"--set {override}: {part} is a value, not a section")
         target[parts[-1]] = value
+        named.add(tuple(parts[:2]))
+        if parts[:2] == ["kernel", "grid"]:
+            _replace_bounds(values["kernel"], named)
         try:
             Options.from_dict(values)
         except OptionsError as error:
@@ -219,6 +225,13 @@ def load_options(path=None, overrides=()):
         return Options.from_dict(values)  # settings that need one another may come in any order
     except OptionsError as error:
         raise blamed or error from error
+
+
+def _replace_bounds(kernel, named):
+    """Take out the bounds that a workflow file gives an axis whose values an override gives."""
+    for axis in kernel["grid"] if isinstance(kernel["grid"], dict) else ():
+        if axis in AXES and ("kernel", axis) not in named:
+            kernel.pop(axis, None)
 
 
 def _read_toml(path):

@@ -4,8 +4,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from mrspec_prep.physics.checks import real_array
+
 AXES = ("bvalue", "echo_time", "inversion_time", "repetition_time")
 COLUMNS = (*AXES, "inversion_efficiency")  # one number per volume each
+UNIT_TOLERANCE = 0.05  # how far the length of a direction may be from 1
 B0_CEILING = 50.0  # s/mm2: above this a volume is never called b=0
 
 
@@ -21,7 +24,7 @@ class Encodings:
         TE, TI, TR [ms]; None where the sequence has none or it is unknown.
         A scalar is repeated.
     direction : (n_encodings, 3) array or None
-        Unit gradient vectors; zero rows for b=0.
+        Unit gradient vectors, of length 1 within 5 %; zero rows for b=0.
     inversion_efficiency : (n_encodings,) array or None
         What the inversion pulse leaves is -e times the magnetisation before it, 0 <= e <= 1, unitless;
         None: 1. A scalar is repeated.
@@ -29,7 +32,8 @@ class Encodings:
     Raises
     ------
     ValueError
-        No axis given, lengths differ, a value is negative, NaN or infinite, or an efficiency above 1.
+        No axis given, not one number per volume, lengths differ, a value is negative, NaN, infinite or complex, an
+        efficiency above 1, or a direction that is no unit vector.
 
     Examples
     --------
@@ -57,6 +61,8 @@ class Encodings:
             raise ValueError(f"Encodings needs at least one of {', '.join(AXES)}")
         if self.direction is not None:
             given["direction"] = self.direction
+        given = {name: real_array(value, name) for name, value in given.items()}
+        self._check_shapes(given)
         lengths = {name: len(value) for name, value in given.items() if np.ndim(value) > 0}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Encodings of different length: {lengths}; one value per volume is needed")
@@ -74,6 +80,31 @@ class Encodings:
                 raise ValueError(f"inversion_efficiency must lie between 0 and 1, got {array.max()}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        if self.direction is not None:
+            self._check_directions()
+
+    @staticmethod
+    def _check_shapes(given):
+        """Raise where a column is not one number per volume, or a direction not three."""
+        for name, values in given.items():
+            if name != "direction" and values.ndim > 1:
+                raise ValueError(f"{name} must be one number per volume, (n_encodings,), got shape {values.shape}")
+            if name == "direction" and (values.ndim != 2 or values.shape[1] != 3):
+                turned = ": transpose it" if values.ndim == 2 and values.shape[0] == 3 else ""
+                raise ValueError(f"direction must be (n_encodings, 3), got shape {values.shape}{turned}")
+
+    def _check_directions(self):
+        """Raise where a direction is no unit vector; at b <= 50 s/mm2 it may be zero."""
+        length = np.linalg.norm(self.direction, axis=1)
+        weighted = np.zeros(len(self), bool) if self.bvalue is None else self.bvalue > B0_CEILING
+        wrong = ~(np.abs(length - 1) <= UNIT_TOLERANCE) & (weighted | (length > 0))
+        if wrong.any():
+            volume = int(np.argmax(wrong))
+            raise ValueError(
+                f"direction of volume {volume} must be a unit vector (zero only at b=0), got "
+                f"{self.direction[volume].tolist()} of length {length[volume]:.3g}: divide by the length; if it scales "
+                "b, give the scaled b-values instead"
+            )
 
     def __len__(self):
         return len(next(getattr(self, name) for name in AXES if getattr(self, name) is not None))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrspec_prep.physics.checks import real_array
+
 GRID_AXES = ("diffusivity", "t2star", "t2", "t1", "kurtosis")
 AXIS_UNITS = {"diffusivity": "um2/ms", "t2star": "ms", "t2": "ms", "t1": "ms", "kurtosis": "1"}
 AXIS_SYMBOLS = {"diffusivity": "D", "t2star": "T2*", "t2": "T2", "t1": "T1", "kurtosis": "K"}
@@ -53,7 +55,7 @@ class Grid:
         if not names:
             raise ValueError(f"Grid needs at least one axis of {', '.join(GRID_AXES)}")
         for name in names:
-            axis = np.array(getattr(self, name), dtype=float).ravel()
+            axis = np.array(real_array(getattr(self, name), f"grid axis {name}"), dtype=float).ravel()
             lowest = 0.0 if name == "kurtosis" else np.nextafter(0, 1)
             if axis.size == 0 or not np.isfinite(axis).all() or axis.min() < lowest or (np.diff(axis) <= 0).any():
                 raise ValueError(f"grid axis {name} must be strictly increasing, finite and > 0, got {axis[:4]}...")
@@ -128,7 +130,7 @@ def informative_range(axis, encodings):
     return float(values.min()), float(values.max())
 
 
-def default_grid(axes, encodings, points=None, bounds=None, spacing="log"):
+def default_grid(axes, encodings, points=None, bounds=None, spacing="log", values=None):
     """Grid from the protocol: 1/5 of the smallest to 5 x the largest informative value.
 
     Parameters
@@ -142,6 +144,8 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log"):
         Replaces the protocol's range for the axes named [units of ``AXIS_UNITS``].
     spacing : str or dict of str to str
         ``log`` or ``linear``, for all axes or by axis.
+    values : dict of str to sequence, optional
+        Values of axes by hand, instead of their points, bounds and spacing [units of ``AXIS_UNITS``].
 
     Returns
     -------
@@ -155,14 +159,15 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log"):
     (2.0, 400.0)
 
     """
-    bounds = bounds or {}
+    bounds, values = bounds or {}, dict(values or {})
     points = points or [DEFAULT_POINTS[len(axes)]] * len(axes)
     if len(points) != len(axes):
         raise ValueError(
             f"kernel has the axes {', '.join(axes)}: give {len(axes)} numbers of points, got {len(points)}"
         )
-    values = {}
     for axis, n_points in zip(axes, points, strict=True):
+        if axis in values:
+            continue
         space = spacing if isinstance(spacing, str) else spacing.get(axis, "log")
         if axis in bounds:
             low, high = bounds[axis]

@@ -10,7 +10,7 @@ from mrspec_prep.physics.grids import Grid
 
 DIGITS = 7  # significant digits of axis values, b-values and times that count
 PLACES = 6  # decimals of the projection, whose columns have norm 1
-GRID_SETTINGS = ("points", "spacing", "bounds")  # kernel settings that act through the grid alone
+GRID_SETTINGS = ("points", "spacing", "bounds", "grid")  # kernel settings that act through the grid alone
 LENGTH = 16  # hexadecimal digits kept
 
 
@@ -35,7 +35,7 @@ def protocol_hash(kernel_settings: dict, encodings: Encodings, projection: np.nd
     Parameters
     ----------
     kernel_settings : dict
-        ``name`` and what else the kernel depends on; points, spacing and bounds of the grid are ignored.
+        ``name`` and what else the kernel depends on; what sets the grid alone is ignored.
     encodings : Encodings
     projection : (n_encodings, n_ranks) array, optional
         Orthonormal columns; left out where signals are not compressed.

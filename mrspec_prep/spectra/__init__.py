@@ -6,6 +6,7 @@ from mrspec_prep.spectra.components.inspect_map import InspectMapResult, fit_ins
 from mrspec_prep.spectra.compression.reduction import ReducedKernel, reduce_kernel
 from mrspec_prep.spectra.design.identifiability import Identifiability, identify
 from mrspec_prep.spectra.noise.estimate import NoiseEstimate, estimate_noise
+from mrspec_prep.spectra.noise.image_noise import noise_mppca
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel
 from mrspec_prep.spectra.noise.polarity import restore_polarity
 from mrspec_prep.spectra.regions.integration import default_regions, integrate_regions, mean_parameters
@@ -39,6 +40,7 @@ __all__ = [
     "integrate_regions",
     "mean_parameters",
     "neighbours_of",
+    "noise_mppca",
     "reduce_kernel",
     "restore_polarity",
     "select_n_clusters",

@@ -122,11 +122,14 @@ def _check_encodings(plan):
 
 
 def _check_grid(plan):
-    points, n_encodings = plan.options.kernel.points, len(plan.series.encodings)
+    kernel, n_encodings = plan.options.kernel, len(plan.series.encodings)
+    points = list(kernel.points) or [2] * len(kernel_axes(plan.kernel))
+    points = [len(kernel.grid.get(axis, range(n))) for axis, n in zip(kernel_axes(plan.kernel), points, strict=True)]
     if math.prod(points) * n_encodings > LARGEST_KERNEL:
+        by_hand = " and kernel.grid" if kernel.grid else ""
         raise InputError(
             "the kernel would be too large to compute",
-            value=f"kernel.points = {list(points)}, {n_encodings} encodings",
+            value=f"kernel.points{by_hand} = {points}, {n_encodings} encodings",
             remedy="give fewer points",
         )
 

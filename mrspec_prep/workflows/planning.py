@@ -17,6 +17,7 @@ from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
 from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import find_workflow, list_workflows
 from mrspec_prep.workflows.classifier_planning import with_classifier
+from mrspec_prep.workflows.grid_planning import checked_grid
 from mrspec_prep.workflows.maps_planning import check_map_names, with_maps
 from mrspec_prep.workflows.mrf_planning import (
     MRF_FILE,
@@ -62,12 +63,13 @@ class SeriesPlan:
 
     @property
     def kernel_settings(self):
-        """Kernel name, grid points, spacing and bounds as plain values for a node; empty of fingerprinting."""
+        """Kernel name and what sets its grid as plain values for a node; empty of fingerprinting."""
         if self.options.mrf.wanted:
             return {}
         kernel = self.options.kernel
         bounds = {axis: list(b) for axis, b in kernel.bounds.items() if axis in kernel_axes(self.kernel)}
-        return {"name": self.kernel, "points": list(kernel.points), "spacing": kernel.spacing, "bounds": bounds}
+        settings = {"name": self.kernel, "points": list(kernel.points), "spacing": kernel.spacing, "bounds": bounds}
+        return settings | {"grid": {axis: list(values) for axis, values in kernel.grid.items()}}
 
     @property
     def estimates_efficiency(self):
@@ -84,6 +86,7 @@ class SeriesPlan:
             points=settings["points"] or None,
             bounds=settings["bounds"],
             spacing=settings["spacing"],
+            values=settings["grid"],
         )
 
 
@@ -207,14 +210,7 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
         kernel=replace(options.kernel, name=kernel),
         noise=replace(options.noise, distribution=distribution_for(options, series.encodings)),
     )
-    n_axes = len(kernel_axes(kernel))
-    if options.kernel.points and len(options.kernel.points) != n_axes:
-        raise InputError(
-            f"kernel {kernel} has {n_axes} axes and kernel.points has {len(options.kernel.points)} numbers",
-            file=workflow,
-            value=list(options.kernel.points),
-            remedy=f"give kernel.points {n_axes} number{'s' * (n_axes > 1)}",
-        )
+    options = replace(options, kernel=checked_grid(options.kernel, kernel, workflow, overrides))
     return SeriesPlan(series, options, Path(workflow).stem, why, kernel, tuple(masks), noise_map, seed)
 
 

@@ -282,7 +282,7 @@ def test_hashes_forgive_rounding_and_directions_but_no_more():
     parts = (protocol.kernel_settings, protocol.encodings, protocol.projection)
     first = protocol_hash(*parts)
     turned = type(protocol.encodings)(
-        bvalue=protocol.encodings.bvalue, echo_time=protocol.encodings.echo_time, direction=np.ones((24, 3))
+        bvalue=protocol.encodings.bvalue, echo_time=protocol.encodings.echo_time, direction=np.full((24, 3), 3**-0.5)
     )
     assert protocol_hash(parts[0] | {"points": [9, 9]}, turned, parts[2] * (1 + 1e-12)) == first
     assert protocol_hash(parts[0] | {"efficiency": 0.9}, *parts[1:]) != first

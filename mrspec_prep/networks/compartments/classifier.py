@@ -15,6 +15,7 @@ from mrspec_prep.networks.compartments.recipe import Recipe
 from mrspec_prep.networks.compartments.simulation import weighted_axes
 from mrspec_prep.networks.weights import read_weights
 from mrspec_prep.physics import Encodings
+from mrspec_prep.physics.checks import noise_of_voxels, real_array
 
 #: tissue axes that shipped weights exist for, and their names in the package's data
 SHIPPED = {("t1", "t2"): "compartments_t1-t2", ("t2",): "compartments_t2", ("t1",): "compartments_t1"}
@@ -265,7 +266,7 @@ class CompartmentClassifier:
         return network.probabilities(signals, (sigma / rms).astype(np.float32))
 
     def _checked(self, signals, noise_std, magnitudes):
-        signals = np.asarray(signals)
+        signals = np.ascontiguousarray(real_array(signals, "signals"))  # single precision: strides would change sums
         signals = signals if signals.dtype.kind == "f" else signals.astype(float)
         if signals.ndim != 2 or signals.shape[1] != len(self.protocol):
             raise ValueError(
@@ -280,10 +281,7 @@ class CompartmentClassifier:
             if magnitudes:
                 raise ValueError("magnitudes need noise_std: without it their floor reads as a slow compartment")
             return signals, None
-        sigma = np.broadcast_to(np.asarray(noise_std, float), (len(signals),))
-        if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-            raise ValueError(f"noise_std must be finite and > 0, got {sigma[~(sigma > 0)][:5]}")
-        return signals, sigma
+        return signals, noise_of_voxels(noise_std, len(signals))
 
 
 def misfit_ratio(signals, sigma, mapping: ProtocolMap):

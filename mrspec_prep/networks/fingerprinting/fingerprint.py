@@ -1,13 +1,13 @@
 """Fingerprinting: one call for every method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 
 import numpy as np
 
-from mrspec_prep.networks.device import device_of, one_thread
+from mrspec_prep.networks.device import check_device, device_of, one_thread
 from mrspec_prep.networks.fingerprinting.dictionary import Dictionary, make_dictionary
 from mrspec_prep.networks.fingerprinting.projection import project
 from mrspec_prep.networks.fingerprinting.reconstruction import (
@@ -22,7 +22,8 @@ from mrspec_prep.networks.fingerprinting.series import Series, checked_series
 from mrspec_prep.networks.fingerprinting.voxelwise import DictionarySettings, fit_voxels
 from mrspec_prep.networks.problem import chosen_settings, settings_of
 from mrspec_prep.physics import Grid
-from mrspec_prep.physics.fingerprinting import Schedule
+from mrspec_prep.physics.checks import whole_number
+from mrspec_prep.physics.fingerprinting.tables import schedule_of
 
 METHODS = ("dictionary", "scan-cnn")
 
@@ -53,7 +54,7 @@ class FingerprintProblem:
 
 def fit_fingerprint(
     series,
-    schedule: Schedule,
+    schedule,
     method="dictionary",
     rank=6,
     *,
@@ -73,8 +74,10 @@ def fit_fingerprint(
     series : (x, y, z, n_frames) or (n_voxels, n_frames) array
         Images of the frames: complex, real with sign, or magnitudes (real, none negative: matched with a dictionary of
         magnitudes, and ``settings["magnitude"]`` of the result says so). Networks need (x, y, z, n_frames).
-    schedule : Schedule
-        One row per frame.
+    schedule : Schedule, mapping of str to array, or table
+        One row per frame. A ``Schedule`` (``mrspec_prep.physics``) holds ms; the columns of a mapping or table have the
+        names and units of a schedule file: ``flip_angle`` [degrees], ``repetition_time``, ``echo_time`` and, if there
+        are inversions, ``inversion_time`` [s].
     method : str
         ``dictionary``: every voxel on its own; ``scan-cnn``: coefficients by a network trained on this scan.
     rank : int or float
@@ -105,7 +108,8 @@ def fit_fingerprint(
     Raises
     ------
     ValueError
-        Unknown method or setting, frames unlike the schedule's, NaN, no voxel, no atom, a rank or sigma that cannot be.
+        Unknown method, setting or device, a schedule that is none, frames unlike the schedule's, NaN, no voxel,
+        no atom, a rank or sigma that cannot be.
 
     Examples
     --------
@@ -127,6 +131,8 @@ def fit_fingerprint(
         raise ValueError(f"unknown method {method!r} of fingerprinting; known: {', '.join(METHODS)}{hint}")
     if noise_std is not None and not (np.isfinite(noise_std) and noise_std > 0):
         raise ValueError(f"noise_std must be finite and > 0, got {noise_std}")
+    check_device(device)
+    seed, schedule = whole_number(seed, "seed", 0), schedule_of(schedule)
     checked = checked_series(series, schedule, mask)
     if method == "dictionary":
         chosen, fit = settings_of(DictionarySettings, settings), fit_dictionary
@@ -146,7 +152,7 @@ def fit_fingerprint(
         n_frames=len(schedule),
         n_atoms=len(problem.dictionary.atoms),
     )
-    return result
+    return result if np.iscomplexobj(checked.voxels) else replace(result, m0=result.m0.real)
 
 
 def _check_sampling(sampling, checked, window):

@@ -13,8 +13,8 @@ class FingerprintResult:
     ----------
     t1, t2 : (...) array
         [ms].
-    m0 : (...) complex array
-        Magnetisation at rest times what the receiver makes of it, with its phase [signal units].
+    m0 : (...) complex array, or float of a real series
+        Magnetisation at rest times what the receiver makes of it, with its phase or sign [signal units].
     coefficients : (..., rank) complex array
         That were matched [signal units].
     match : (...) array

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrspec_prep.physics.checks import number_array
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -56,11 +58,9 @@ def checked_series(series, schedule, mask=None):
         Wrong shapes, frames unlike the schedule's, NaN, nothing but zeros.
 
     """
-    series = np.asarray(series)
+    series = number_array(series, "series")
     if series.ndim not in (2, 4):
         raise ValueError(f"series must be (x, y, z, n_frames) or (n_voxels, n_frames), got shape {series.shape}")
-    if series.dtype.kind not in "iufc":
-        raise ValueError(f"series must hold numbers, real or complex, got {series.dtype}")
     if series.shape[-1] != len(schedule):
         frames = f"{series.shape[-1]} frames and the schedule {len(schedule)}"
         raise ValueError(f"the series has {frames}: one row of the schedule per frame")

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
-from mrspec_prep.networks.device import one_thread
+from mrspec_prep.networks.device import check_device, one_thread
 from mrspec_prep.networks.scan_cnn.scan import ScanMaps, make_scan
+from mrspec_prep.physics.checks import whole_number
 
 SCAN_CNN = "scan-cnn"
 #: voxelwise methods, each ``module:function`` of this room, called as function(scan, on_step)
@@ -66,7 +67,7 @@ def fit_scan_cnn(
     Raises
     ------
     ValueError
-        Images, echo times, mask or sigma that do not fit (``scan.make_scan``); unknown method or setting.
+        Images, echo times, mask or sigma that do not fit (``scan.make_scan``); unknown method, setting or device.
 
     References
     ----------
@@ -88,6 +89,8 @@ def fit_scan_cnn(
         raise ValueError(f"unknown method {method!r} of T2 maps; known: {', '.join(SCAN_METHODS)}")
     if method in BASELINES and settings is not None:
         raise ValueError(f"settings are of {SCAN_CNN}; {method} has none")
+    check_device(device)
+    seed = whole_number(seed, "seed", 0)
     scan = make_scan(images, echo_times, mask, noise_std, distribution, kind)
     if method in BASELINES:
         module, function = BASELINES[method].split(":")

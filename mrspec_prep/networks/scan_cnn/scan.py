@@ -6,6 +6,7 @@ import numpy as np
 
 from mrspec_prep.networks.problem import DISTRIBUTIONS
 from mrspec_prep.networks.scan_cnn.noise import noise_of
+from mrspec_prep.physics.checks import real_array
 
 T2_LIMITS = (1.0, 4000.0)  #: of every method [ms]
 KINDS = ("t2", "t2star")
@@ -126,12 +127,10 @@ def make_scan(images, echo_times, mask=None, noise_std=None, distribution="auto"
         mask, sigma that is not positive.
 
     """
-    images = np.asarray(images)
-    if np.iscomplexobj(images):
-        raise ValueError("images must be real (magnitudes, or signed): take the magnitude, or demodulate the phase")
+    images = real_array(images, "images")
     if images.ndim == 3:
         images = images[:, :, None, :]
-    times = np.asarray(echo_times, dtype=float)
+    times = real_array(echo_times, "echo_times").astype(float)
     if images.ndim != 4 or times.ndim != 1 or images.shape[-1] != len(times):
         raise ValueError(f"images must be (x, y, z, n_echoes) for {times.size} echo times, got {images.shape}")
     if len(times) < 2 or not (np.isfinite(times).all() and (times > 0).all()) or len(set(times)) < len(times):

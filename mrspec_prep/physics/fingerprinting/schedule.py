@@ -30,6 +30,13 @@ class Schedule:
     ValueError
         Lengths differ, no frame, a value not finite or out of its range.
 
+    Examples
+    --------
+    >>> from mrspec_prep.physics import Schedule
+    >>> schedule = Schedule(flip_angle=[10, 40, 70], repetition_time=12.0, echo_time=2.0, inversion_time=20.0)
+    >>> len(schedule), schedule.duration  # ms
+    (3, 56.0)
+
     """
 
     flip_angle: np.ndarray

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mrspec_prep.physics.checks import real_array
 from mrspec_prep.physics.encodings import Encodings
 from mrspec_prep.physics.models.model import Model
 
@@ -109,11 +110,11 @@ def prepare(model: Model, signals, encodings: Encodings) -> Prepared:
     Raises
     ------
     ValueError
-        Shapes differ, too few distinct encodings for the model's parameters, or negative signals for a
-        model of magnitudes of inversion recovery.
+        Shapes differ, complex or masked signals, too few distinct encodings for the model's parameters, or
+        negative signals for a model of magnitudes of inversion recovery.
 
     """
-    signals = np.asarray(signals)
+    signals = real_array(signals, "signals")
     if signals.ndim != 2 or signals.shape[1] != len(encodings):
         raise ValueError(f"signals must be (n_voxels, {len(encodings)}), got {signals.shape}")
     volumes = volumes_of(model, encodings)

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mrspec_prep.physics.checks import noise_of_voxels
 from mrspec_prep.spectra.clusters.em_blocks import TILE
 from mrspec_prep.spectra.clusters.em_noise import VoxelNoise, log_constant, voxel_noise
 from mrspec_prep.spectra.compression.reduction import ReducedKernel, check_signals, reduce_kernel
@@ -103,11 +104,7 @@ def make_problem(
     signals = check_signals(signals, reduced.n_encodings)
     if len(signals) == 0:
         raise ValueError("signals hold no voxel")
-    noise_std = np.asarray(noise_std, dtype=float)
-    if noise_std.ndim > 1 or (noise_std.ndim == 1 and len(noise_std) != len(signals)):
-        raise ValueError(f"noise_std must be a number or (n_voxels,) = ({len(signals)},), got shape {noise_std.shape}")
-    if not (np.isfinite(noise_std).all() and (noise_std > 0).all()):
-        raise ValueError(f"noise_std must be finite and > 0 everywhere, lowest is {noise_std.min()}")
+    noise_std = noise_of_voxels(noise_std, len(signals))
     if neighbours is not None and neighbours.n_voxels != len(signals):
         raise ValueError(f"neighbours are those of {neighbours.n_voxels} voxels, signals hold {len(signals)}")
     if spatial_weight is not None and not (np.isfinite(spatial_weight) and spatial_weight >= 0):
@@ -116,7 +113,7 @@ def make_problem(
     energy = outside + np.einsum("nk,nk->n", compressed, compressed)
     if units is None:
         units = _voxel_units(signals, energy) if scale == "profiled" else np.ones(len(signals))
-    variances = np.broadcast_to(noise_std, len(signals)) ** 2
+    variances = noise_std**2
     if noise is None or noise.distribution == "gaussian":
         details = None
         constant = -0.5 * energy / variances - 0.5 * reduced.n_encodings * np.log(2 * np.pi * variances)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.physics.checks import random_seed, whole_number
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import make_problem
 from mrspec_prep.spectra.clusters.em_sums import expect, responsibilities_of
@@ -118,7 +119,8 @@ def fit_inspect(
     Raises
     ------
     ValueError
-        Wrong shapes, values not finite, noise not positive, more clusters than voxels.
+        Wrong shapes, values complex, masked or not finite, noise not positive, numbers that are not whole, more
+        clusters than voxels.
 
     Examples
     --------
@@ -134,10 +136,11 @@ def fit_inspect(
     ([40, 40], True)
 
     """
+    n_clusters = whole_number(n_clusters, "n_clusters", 1)
     problem = make_problem(
         signals, kernel, noise_std, alpha, mode, scale, n_threads, noise, neighbours, spatial_weight, prior_voxels
     )
-    return fit_problem(problem, {n_clusters: np.random.default_rng(seed)}, n_starts, max_steps)[n_clusters]
+    return fit_problem(problem, {n_clusters: np.random.default_rng(random_seed(seed))}, n_starts, max_steps)[n_clusters]
 
 
 def fit_problem(problem, seeds, n_starts=20, max_steps=500):
@@ -156,6 +159,8 @@ def fit_problem(problem, seeds, n_starts=20, max_steps=500):
 
     """
     n_voxels = len(problem.signals)
+    whole_number(n_starts, "n_starts", 1)
+    whole_number(max_steps, "max_steps", 0)
     for m in seeds:
         if not 1 <= m <= n_voxels:
             raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {m}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mrspec_prep.physics.checks import whole_number
 from mrspec_prep.spectra.clusters.em_problem import make_problem
 from mrspec_prep.spectra.clusters.inspect_em import InspectResult, fit_problem
 from mrspec_prep.spectra.clusters.validation import held_out_log_likelihood
@@ -82,15 +83,14 @@ def select_n_clusters(
     (3, [2, 3, 4])
 
     """
+    seed = whole_number(seed, "seed", 0)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
     if criterion == "held-out" and held_out_folds < 2:
         raise ValueError(f"the criterion held-out must have held_out_folds of at least 2, got {held_out_folds}")
     settings = {"alpha": alpha, "mode": mode, "scale": scale, "n_threads": n_threads, "noise": noise}
     problem = make_problem(signals, kernel, noise_std, neighbours=neighbours, spatial_weight=spatial_weight, **settings)
-    numbers = sorted({int(m) for m in candidates if m <= len(problem.signals)})
-    if not numbers or numbers[0] < 1:
-        raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, got {list(candidates)}")
+    numbers = _numbers(candidates, len(problem.signals))
     fits = fit_problem(problem, {m: np.random.default_rng([seed, m]) for m in numbers}, n_starts, max_steps)
     names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged", "stability")
     table = {"n_clusters": np.array(numbers)}
@@ -101,3 +101,16 @@ def select_n_clusters(
         table["held_out"] = np.array([found[m] for m in numbers])
     loss = -table["held_out"] if criterion == "held-out" else table[criterion]
     return Selection(table, numbers[int(np.argmin(loss))], criterion, fits)
+
+
+def _numbers(candidates, n_voxels):
+    """Numbers of clusters to fit, sorted, each once."""
+    if not np.iterable(candidates):
+        raise ValueError(
+            f"candidates must list numbers of clusters, as [{candidates}] or range(2, 11), got {candidates!r}"
+        )
+    given = [whole_number(m, "each of the candidates") for m in candidates]
+    numbers = sorted({m for m in given if m <= n_voxels})
+    if not numbers or numbers[0] < 1:
+        raise ValueError(f"candidates must hold numbers from 1 to the number of voxels, {n_voxels}, got {given}")
+    return numbers

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.physics.checks import random_seed, whole_number
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
 from mrspec_prep.spectra.components.anchors import anchor_signals
 from mrspec_prep.spectra.components.map_descent import MapSteps, descend, fit_weights, state_from_means
@@ -139,13 +140,14 @@ def fit_inspect_map(
     (1.0, True)
 
     """
+    n_components = whole_number(n_components, "n_components", 1)
     problem = make_problem(signals, kernel, noise_std, alpha=alpha, mode="exact", scale=scale, n_threads=n_threads)
     n_voxels = len(problem.signals)
     if not 1 <= n_components <= n_voxels:
         raise ValueError(f"n_components must be between 1 and the number of voxels, {n_voxels}; got {n_components}")
-    if n_starts < 1 or max_steps < 1:
-        raise ValueError(f"n_starts and max_steps must be >= 1, got {n_starts} and {max_steps}")
-    rng = np.random.default_rng(seed)
+    whole_number(n_starts, "n_starts", 1)
+    whole_number(max_steps, "max_steps", 1)
+    rng = np.random.default_rng(random_seed(seed))
     with single_threaded_blas():
         part = problem
         if n_voxels > START_VOXELS:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.physics.checks import real_array
 
 RANK_TOLERANCE = 1e-15  # singular values below this, relative to the largest, are rounding
 
@@ -93,7 +94,7 @@ def reduce_kernel(kernel):
     Raises
     ------
     ValueError
-        Not a matrix, empty, all zero, or not finite.
+        Not a matrix of real numbers, empty, all zero, or not finite.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def reduce_kernel(kernel):
     """
     if isinstance(kernel, ReducedKernel):
         return kernel
-    kernel = np.ascontiguousarray(kernel, dtype=float)
+    kernel = np.ascontiguousarray(real_array(kernel, "kernel"), dtype=float)
     if kernel.ndim != 2 or 0 in kernel.shape:
         raise ValueError(f"kernel must be (n_encodings, n_bins) and not empty, got shape {kernel.shape}")
     if not np.isfinite(kernel).all():
@@ -146,10 +147,10 @@ def check_signals(signals, n_encodings):
     Raises
     ------
     ValueError
-        Not two-dimensional, another number of encodings than the kernel, or not finite.
+        Complex, masked, not two-dimensional, another number of encodings than the kernel, or not finite.
 
     """
-    signals = np.asarray(signals)
+    signals = real_array(signals, "signals")
     if not np.issubdtype(signals.dtype, np.floating):
         signals = signals.astype(float)
     if signals.ndim != 2:

@@ -49,7 +49,7 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
         ``b0-repeats``: variance among repeats of equal unweighted volumes, pooled over the
         echo times that have repeats (paper 1 uses the shortest only: fewer degrees of freedom);
         ``residual``: of the regularised fit, over the degrees of freedom it leaves; a number
-        [signal units].
+        [signal units]. ``mppca`` needs images instead of voxels: ``noise_mppca``.
     kernel : (n_encodings, n_bins) array or ReducedKernel
         For ``residual``.
     alpha : float
@@ -92,6 +92,11 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
         if kernel is None:
             raise ValueError("noise from residuals needs the kernel of the fit")
         return _from_residuals(signals, encodings, kernel, alpha, n_coils)
+    if method == "mppca":
+        raise ValueError(
+            "mppca needs neighbouring voxels, and signals are voxels without places: call noise_mppca(image, roi) of "
+            "mrspec_prep.spectra, image (x, y, z, n_encodings); what it gives is a noise_std"
+        )
     raise ValueError(f"noise method must be one of {', '.join(METHODS)} or a number, got {method!r}")
 
 

@@ -1,10 +1,12 @@
 """What spectra say about a voxel: fractions in named regions, and the mean values a plain reader would measure."""
 
 from dataclasses import replace
+from difflib import get_close_matches
 
 import numpy as np
 
 from mrspec_prep.physics import kernel_axes, kernel_matrix
+from mrspec_prep.physics.checks import real_array
 from mrspec_prep.physics.encodings import COLUMNS, Encodings
 from mrspec_prep.physics.equations import MM2_PER_S, inversion_recovery
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
@@ -86,7 +88,9 @@ def region_bins(grid, box):
     inside = np.ones(grid.n_bins, bool)
     for axis, (low, high) in box.items():
         if axis not in bins:
-            raise ValueError(f"region names the axis {axis}; the grid has {', '.join(bins)}")
+            close = get_close_matches(str(axis), bins, 1, 0.4)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"region names the axis {axis}; the grid has {', '.join(bins)}{hint}")
         inside &= (bins[axis] >= low) & (bins[axis] < high)
     return inside
 
@@ -109,7 +113,7 @@ def integrate_regions(spectra, grid, regions):
     Raises
     ------
     ValueError
-        A region names an axis the grid lacks, or the spectra have another number of bins.
+        A region names an axis the grid lacks, or the spectra have another number of bins or are not finite.
 
     Examples
     --------
@@ -163,9 +167,14 @@ def apply_to_spectra(spectra, weights):
         if weights.shape[1] != spectra.n_bins:
             raise ValueError(f"the grid has {weights.shape[1]} bins, the spectra have {spectra.n_bins}")
         return spectra.predict(weights)
-    spectra = np.atleast_2d(np.asarray(spectra, dtype=float))
+    spectra = np.atleast_2d(real_array(spectra, "spectra"))
     if weights.shape[1] != spectra.shape[1]:
         raise ValueError(f"the grid has {weights.shape[1]} bins, the spectra have {spectra.shape[1]}")
+    broken = np.flatnonzero(~np.isfinite(spectra).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"spectra hold NaN or infinite values in {len(broken)} voxels, first voxel {broken[0]}: leave those out"
+        )
     return spectra @ weights.T
 
 

@@ -158,7 +158,7 @@ ONES = np.ones((5, 240), complex)
     [
         ({"series": np.ones((5, 239))}, "239 frames and the schedule 240"),
         ({"series": np.ones((5, 5, 240))}, "series must be"),
-        ({"series": np.full((5, 240), "a")}, "numbers, real or complex"),
+        ({"series": np.full((5, 240), "a")}, "array of numbers"),
         ({"series": np.zeros((5, 240))}, "zero everywhere"),
         ({"series": ONES * np.nan}, "5 voxels hold NaN"),
         ({"series": ONES * [[0], [1], [1], [0], [1]], "mask": np.ones(5)}, "2 voxels of the mask are zero"),

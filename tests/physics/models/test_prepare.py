@@ -26,7 +26,8 @@ def test_the_powder_mean_weighs_by_directions():
 
 def test_directions_stay_apart_where_the_model_has_one():
     rng = np.random.default_rng(0)
-    direction = np.vstack([np.zeros((2, 3)), rng.standard_normal((6, 3))])
+    drawn = rng.standard_normal((6, 3))
+    direction = np.vstack([np.zeros((2, 3)), drawn / np.linalg.norm(drawn, axis=1, keepdims=True)])
     table = Encodings(bvalue=[0.0, 0.0] + [1000.0] * 6, direction=direction)
     prepared = prepare(MODELS["ball-stick"], rng.random((2, 8)), table)
     assert prepared.n_averages.tolist() == [2, 1, 1, 1, 1, 1, 1]
