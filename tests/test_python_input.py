@@ -212,3 +212,35 @@ def test_mppca_is_of_images_and_reaches_every_voxel_of_the_mask():
         noise_mppca(image, np.zeros_like(roi))
     with pytest.raises(ValueError, match="got shapes"):
         noise_mppca(image[..., 0], roi)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fit_nnls(SIGNALS, KERNEL, alpha="a"), "alpha must be an array of numbers"),
+        (lambda: fit_nnls(SIGNALS, KERNEL, tolerance=0), "tolerance must be a finite number > 0, got 0"),
+        (lambda: fit_inspect(SIGNALS, KERNEL, 0.1, 1, alpha=-1), "alpha must be a finite number >= 0, got -1"),
+        (lambda: integrate_regions(SPECTRA, GRID, [(0, 40)]), "regions must be a dict of name to box"),
+        (lambda: integrate_regions(SPECTRA, GRID, {"a": (0, 40)}), "a region must be a box"),
+        (lambda: integrate_regions(SPECTRA, GRID, {"a": {"t2": 5}}), r"\(low, high\) with low < high along t2, got 5"),
+        (lambda: integrate_regions(SPECTRA, GRID, {"a": {"t2": (40, 5)}}), "low < high"),
+        (lambda: kernel_matrix("t2", {"echo_time": [1]}, GRID), "must be Encodings, .* got dict"),
+        (lambda: estimate_noise(SIGNALS, [1, 2]), "must be Encodings, .* got list"),
+        (lambda: fit_maps(SIGNALS, [1, 2], "t2"), "must be Encodings, .* got list"),
+        (lambda: CompartmentClassifier.for_protocol([1]), "must be Encodings, .* got list"),
+        (lambda: Encodings(echo_time=[]), "at least one volume"),
+        (lambda: Grid(t2=[[1, 2], [3, 4]]), r"a list of values, \(n,\), got shape \(2, 2\)"),
+        (lambda: simulate_signals("t2", ENCODINGS, {}), "kernel t2 needs t2, got no parameter"),
+        (lambda: simulate_signals("t2", ENCODINGS, {"t2": [[50.0, 60.0]]}, [[1, 0, 0]]), r"fractions must be \(1, 2\)"),
+        (lambda: add_noise(SIGNALS, 1, 0), "rng must be a numpy Generator"),
+        (lambda: fit_fingerprint(np.ones((1, 3)), Schedule([30] * 3, 10, 2), noise_std="a"), "array of numbers"),
+    ],
+)
+def test_things_of_another_kind_are_refused_in_words(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("number", [3, 3.0, np.float32(3), np.int64(3)])
+def test_noise_given_as_any_number(number):
+    assert (estimate_noise(SIGNALS, ENCODINGS, number).noise_std == 3).all()

@@ -73,6 +73,23 @@ def whole_number(value, name, low=None):
     return int(value)
 
 
+def real_number(value, name, low=None, low_open=False):
+    """Value as a float.
+
+    Raises
+    ------
+    ValueError
+        Not one finite real number, or below ``low`` (or at it, where that is open).
+
+    """
+    array = real_array(value, name)
+    if array.ndim or not np.isfinite(array):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    if low is not None and (array <= low if low_open else array < low):
+        raise ValueError(f"{name} must be a finite number {'>' if low_open else '>='} {low:g}, got {value!r}")
+    return float(array)
+
+
 def random_seed(seed):
     """Seed as an int, or the numpy Generator that was given.
 

@@ -67,6 +67,8 @@ class Encodings:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Encodings of different length: {lengths}; one value per volume is needed")
         n = next(iter(lengths.values()), 1)
+        if not n:
+            raise ValueError("Encodings need at least one volume, got none")
         for name, value in given.items():
             shape = (n, 3) if name == "direction" else (n,)
             array = np.array(np.broadcast_to(np.asarray(value, dtype=float), shape))
@@ -181,3 +183,11 @@ class Encodings:
         if self.inversion_time is not None and keep.any():
             keep &= self.inversion_time >= self.inversion_time[keep].max() * 0.999
         return np.flatnonzero(keep)
+
+
+def check_encodings(encodings):
+    """Raise ValueError where something else than ``Encodings`` was given."""
+    if not isinstance(encodings, Encodings):
+        raise ValueError(
+            f"encodings must be Encodings, as Encodings(bvalue=..., echo_time=...), got {type(encodings).__name__}"
+        )

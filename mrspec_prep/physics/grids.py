@@ -55,7 +55,10 @@ class Grid:
         if not names:
             raise ValueError(f"Grid needs at least one axis of {', '.join(GRID_AXES)}")
         for name in names:
-            axis = np.array(real_array(getattr(self, name), f"grid axis {name}"), dtype=float).ravel()
+            given = real_array(getattr(self, name), f"grid axis {name}")
+            if given.ndim > 1:
+                raise ValueError(f"grid axis {name} must be a list of values, (n,), got shape {given.shape}")
+            axis = np.array(given, dtype=float).ravel()
             lowest = 0.0 if name == "kurtosis" else np.nextafter(0, 1)
             if axis.size == 0 or not np.isfinite(axis).all() or axis.min() < lowest or (np.diff(axis) <= 0).any():
                 raise ValueError(f"grid axis {name} must be strictly increasing, finite and > 0, got {axis[:4]}...")

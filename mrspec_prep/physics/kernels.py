@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrspec_prep.physics import equations
-from mrspec_prep.physics.encodings import Encodings
+from mrspec_prep.physics.encodings import Encodings, check_encodings
 from mrspec_prep.physics.grids import Grid
 
 #: spectral axes of each kernel, in the order of Grid
@@ -74,6 +74,7 @@ def signal(name, encodings, **parameters):
 
     """
     axes = kernel_axes(name)
+    check_encodings(encodings)
     missing = [axis for axis in axes if axis not in parameters]
     if missing:
         raise ValueError(f"kernel {name} needs {', '.join(missing)}")

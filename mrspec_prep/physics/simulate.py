@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.physics.kernels import signal
+from mrspec_prep.physics.kernels import kernel_axes, signal
 
 NOISE_KINDS = ("gaussian", "rician", "nc-chi")
 
@@ -28,6 +28,11 @@ def simulate_signals(name, encodings, parameters, fractions=None, s0=1.0):
     (n_voxels, n_encodings) array
         Sum over compartments; signed where inversion recovery takes part.
 
+    Raises
+    ------
+    ValueError
+        Unknown kernel, a parameter is missing, or fractions of another number of compartments.
+
     Examples
     --------
     One voxel of one compartment, one that mixes two:
@@ -39,11 +44,16 @@ def simulate_signals(name, encodings, parameters, fractions=None, s0=1.0):
            [1.   , 0.28 ]])
 
     """
+    missing = [axis for axis in kernel_axes(name) if axis not in parameters]
+    if missing:
+        raise ValueError(f"kernel {name} needs {', '.join(missing)}, got {', '.join(parameters) or 'no parameter'}")
     arrays = np.broadcast_arrays(*[np.asarray(v, float) for v in parameters.values()])
     stacked = {key: (a[:, None] if a.ndim == 1 else a) for key, a in zip(parameters, arrays, strict=True)}
     n_voxels, n_compartments = next(iter(stacked.values())).shape
     if fractions is None:
         fractions = np.full((n_voxels, n_compartments), 1.0 / n_compartments)
+    if np.shape(fractions)[-1:] != (n_compartments,):
+        raise ValueError(f"fractions must be ({n_voxels}, {n_compartments}), got shape {np.shape(fractions)}")
     pure = signal(name, encodings, **{key: a.ravel() for key, a in stacked.items()})
     pure = pure.reshape(len(encodings), n_voxels, n_compartments)
     mixed = np.einsum("enc,nc->ne", pure, np.broadcast_to(fractions, (n_voxels, n_compartments)))
@@ -73,7 +83,7 @@ def add_noise(signals, noise_std, rng, kind="gaussian", n_coils=1):
     Raises
     ------
     ValueError
-        Unknown noise kind.
+        Unknown noise kind, or no generator.
 
     Examples
     --------
@@ -84,6 +94,8 @@ def add_noise(signals, noise_std, rng, kind="gaussian", n_coils=1):
     1.25
 
     """
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy Generator, as np.random.default_rng(0), got {rng!r}")
     if kind == "gaussian":
         return signals + noise_std * rng.standard_normal(np.shape(signals))
     if kind not in NOISE_KINDS:

@@ -16,6 +16,7 @@ from mrspec_prep.networks.compartments.simulation import weighted_axes
 from mrspec_prep.networks.weights import read_weights
 from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.checks import noise_of_voxels, real_array
+from mrspec_prep.physics.encodings import check_encodings
 
 #: tissue axes that shipped weights exist for, and their names in the package's data
 SHIPPED = {("t1", "t2"): "compartments_t1-t2", ("t2",): "compartments_t2", ("t1",): "compartments_t1"}
@@ -135,6 +136,7 @@ class CompartmentClassifier:
             The protocol weights nothing, a scale that is not positive, or weights whose checksum is wrong.
 
         """
+        check_encodings(protocol)
         if not 0 < time_scale < np.inf:
             raise ValueError(f"time_scale must be > 0, got {time_scale}")
         protocol, axes = scaled(protocol, 1 / time_scale), weighted_axes(protocol)

@@ -22,7 +22,7 @@ from mrspec_prep.networks.fingerprinting.series import Series, checked_series
 from mrspec_prep.networks.fingerprinting.voxelwise import DictionarySettings, fit_voxels
 from mrspec_prep.networks.problem import chosen_settings, settings_of
 from mrspec_prep.physics import Grid
-from mrspec_prep.physics.checks import whole_number
+from mrspec_prep.physics.checks import real_number, whole_number
 from mrspec_prep.physics.fingerprinting.tables import schedule_of
 
 METHODS = ("dictionary", "scan-cnn")
@@ -129,8 +129,8 @@ def fit_fingerprint(
         near = get_close_matches(str(method), METHODS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown method {method!r} of fingerprinting; known: {', '.join(METHODS)}{hint}")
-    if noise_std is not None and not (np.isfinite(noise_std) and noise_std > 0):
-        raise ValueError(f"noise_std must be finite and > 0, got {noise_std}")
+    if noise_std is not None:
+        noise_std = real_number(noise_std, "noise_std", 0, low_open=True)
     check_device(device)
     seed, schedule = whole_number(seed, "seed", 0), schedule_of(schedule)
     checked = checked_series(series, schedule, mask)

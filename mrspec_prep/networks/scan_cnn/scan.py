@@ -144,7 +144,8 @@ def make_scan(images, echo_times, mask=None, noise_std=None, distribution="auto"
     if broken:
         raise ValueError(f"{broken} voxels of the mask are NaN or infinite: mask them out")
     images = np.where(np.isfinite(images), images, 0.0)
-    sigma = noise_of(images, times, mask, kind) if noise_std is None else float(np.median(noise_std))
+    given = None if noise_std is None else float(np.median(real_array(noise_std, "noise_std")))
+    sigma = noise_of(images, times, mask, kind) if given is None else given
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"noise_std must be finite and > 0, got {sigma}")
     if distribution == "auto":

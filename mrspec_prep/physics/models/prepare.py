@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.physics.checks import real_array
-from mrspec_prep.physics.encodings import Encodings
+from mrspec_prep.physics.encodings import Encodings, check_encodings
 from mrspec_prep.physics.models.model import Model
 
 RELATIVE_WIDTH, SMALL_B = 0.02, 3.0  # b-values closer than these (a share; s/mm2) to the next are one shell
@@ -114,6 +114,7 @@ def prepare(model: Model, signals, encodings: Encodings) -> Prepared:
         negative signals for a model of magnitudes of inversion recovery.
 
     """
+    check_encodings(encodings)
     signals = real_array(signals, "signals")
     if signals.ndim != 2 or signals.shape[1] != len(encodings):
         raise ValueError(f"signals must be (n_voxels, {len(encodings)}), got {signals.shape}")

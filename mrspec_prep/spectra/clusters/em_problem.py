@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mrspec_prep.physics.checks import noise_of_voxels
+from mrspec_prep.physics.checks import noise_of_voxels, real_number
 from mrspec_prep.spectra.clusters.em_blocks import TILE
 from mrspec_prep.spectra.clusters.em_noise import VoxelNoise, log_constant, voxel_noise
 from mrspec_prep.spectra.compression.reduction import ReducedKernel, check_signals, reduce_kernel
@@ -98,8 +98,7 @@ def make_problem(
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    if not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
+    alpha = real_number(alpha, "alpha", 0)
     reduced = reduce_kernel(kernel)
     signals = check_signals(signals, reduced.n_encodings)
     if len(signals) == 0:
@@ -124,7 +123,7 @@ def make_problem(
         constant = log_constant(noise, signals, variances, energy)
     return Problem(
         reduced, compressed / units[:, None], variances / units**2, units, constant, reduced.n_encodings,
-        float(alpha), mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads, details,
+        alpha, mode, SCALE_VARIANCE if scale == "profiled" else 0.0, n_threads, details,
         neighbours, spatial_weight, _checked_prior(prior_voxels, mode),
     )  # fmt: skip
 

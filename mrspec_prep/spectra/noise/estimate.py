@@ -1,10 +1,12 @@
 """Noise standard deviation of every voxel."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.physics.encodings import check_encodings
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.magnitude_noise import floor_power, shared_channel_variance
 from mrspec_prep.spectra.voxelwise.newton import add_products, cholesky
@@ -79,9 +81,10 @@ def estimate_noise(signals, encodings, method="b0-repeats", kernel=None, alpha=0
     (5.0, 19.0)
 
     """
+    check_encodings(encodings)
     signals = check_signals(signals, len(encodings))
     n_coils = model.n_coils if model is not None and model.is_magnitude else None
-    if isinstance(method, (int, float)) and not isinstance(method, bool):
+    if isinstance(method, Real) and not isinstance(method, bool):
         if not (np.isfinite(method) and method > 0):
             raise ValueError(f"a noise standard deviation must be > 0, got {method}")
         std = np.full(len(signals), float(method))

@@ -1,5 +1,6 @@
 """What spectra say about a voxel: fractions in named regions, and the mean values a plain reader would measure."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -81,18 +82,29 @@ def region_bins(grid, box):
     Raises
     ------
     ValueError
-        An axis the grid does not have.
+        No box, an axis the grid does not have, or bounds that are not low < high.
 
     """
     bins = grid.bins()
+    if not isinstance(box, Mapping):
+        raise ValueError(f"a region must be a box {{axis: (low, high)}}, got {box!r}")
     inside = np.ones(grid.n_bins, bool)
-    for axis, (low, high) in box.items():
+    for axis, bounds in box.items():
         if axis not in bins:
             close = get_close_matches(str(axis), bins, 1, 0.4)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"region names the axis {axis}; the grid has {', '.join(bins)}{hint}")
+        low, high = _bounds(axis, bounds)
         inside &= (bins[axis] >= low) & (bins[axis] < high)
     return inside
+
+
+def _bounds(axis, bounds):
+    """Bounds of a box along an axis, low < high; either may be infinite."""
+    given = real_array(bounds, f"the bounds of {axis}")
+    if given.shape != (2,) or not given[0] < given[1]:
+        raise ValueError(f"a region must hold (low, high) with low < high along {axis}, got {bounds!r}")
+    return given
 
 
 def integrate_regions(spectra, grid, regions):
@@ -113,7 +125,7 @@ def integrate_regions(spectra, grid, regions):
     Raises
     ------
     ValueError
-        A region names an axis the grid lacks, or the spectra have another number of bins or are not finite.
+        Regions that are no boxes, an axis the grid lacks, or the spectra have another number of bins or are not finite.
 
     Examples
     --------
@@ -124,6 +136,8 @@ def integrate_regions(spectra, grid, regions):
     {'short': array([0.25]), 'long': array([0.75])}
 
     """
+    if not isinstance(regions, Mapping):
+        raise ValueError(f"regions must be a dict of name to box {{axis: (low, high)}}, got {type(regions).__name__}")
     weights = np.array([region_bins(grid, box) for box in regions.values()] + [np.ones(grid.n_bins)], dtype=float)
     sums = apply_to_spectra(spectra, weights)
     total = sums[:, -1]

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.physics.checks import real_array, real_number
 from mrspec_prep.spectra.compression.levels import coarse_basis
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.voxelwise.active_set import active_set_block
@@ -156,10 +157,9 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None, device
     starts = None
     if isinstance(alpha, AlphaChoice):
         alpha, starts = alpha.alpha, alpha.dual
-    if np.ndim(alpha) == 0 and not (np.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be > 0, got {tolerance}")
+    if np.ndim(alpha) == 0:
+        alpha = real_number(alpha, "alpha", 0)
+    tolerance = real_number(tolerance, "tolerance", 0, low_open=True)
     reduced = reduce_kernel(kernel)
     signals = check_signals(signals, reduced.n_encodings)
     compressed, outside = reduced.compress(signals)
@@ -172,7 +172,7 @@ def fit_nnls(signals, kernel, alpha=0.01, tolerance=1e-9, n_threads=None, device
 
 def _solve_own(compressed, outside, reduced, alpha, tolerance, starts, n_threads):
     """An alpha per voxel."""
-    alphas = np.array(alpha, dtype=float)
+    alphas = np.array(real_array(alpha, "alpha"), dtype=float)
     if alphas.shape != (len(compressed),) or not (np.isfinite(alphas).all() and (alphas > 0).all()):
         raise ValueError(f"alpha must be a number, or ({len(compressed)},) finite numbers > 0, one per voxel")
     dual, gap, steps = fit_with_own_alphas(compressed, outside, reduced, alphas, tolerance, starts, n_threads)
