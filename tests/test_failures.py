@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from filelock import FileLock
 
 from benchmarks.fuzz_targets import make_study
 from docs.builder import messages
+from mrspec_prep.bids.contents import tally_image
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.images import check_values, load_mask
+from mrspec_prep.bids.images import load_mask
 from mrspec_prep.bids.layout import open_layout, select_participants
-from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.nifti import REAL
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli.history import WorkDirError, claim_work_dir
 from mrspec_prep.cli.parser import build_parser
@@ -29,6 +31,7 @@ from mrspec_prep.options import OptionsError, load_options
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
 from mrspec_prep.workflows.feasibility import check_feasible, check_memory
+from mrspec_prep.workflows.inputs import check_inputs_of
 from mrspec_prep.workflows.planning import plan_participant
 from mrspec_prep.workflows.plugins import DISK_FULL, WORKER_DIED
 from tests.docs_pages import DOCS
@@ -123,9 +126,15 @@ def planned(folder, *overrides, workflow=None):
     path = find_workflow(workflow) if workflow else None
     plan = plan_participant(open_layout(root), "01", workflow=path, overrides=list(overrides))
     check_feasible(plan)
-    part = plan.series[0].series
-    check_values(part, np.ones(series_shape(part), bool))
-    return plan
+    part = plan.series[0]
+    if not part.masks and "mask.source=automatic" not in overrides:
+        image = nib.load(part.series.images[0])
+        nib.save(nib.Nifti1Image(np.ones(image.shape[:3], np.uint8), image.affine), root.parent / "everywhere.nii")
+        plan = replace(plan, series=(replace(part, masks=(root.parent / "everywhere.nii",)), *plan.series[1:]))
+    (checked,) = check_inputs_of([plan], root.parent / "out", 1)
+    if isinstance(checked, Exception):
+        raise checked
+    return checked
 
 
 def claimed(folder, prepare, clean=False):
@@ -193,6 +202,16 @@ PROVOKED = {
     "the masks have no voxel in common": masked(1, 1),
     "… of the region's voxels have NaN, infinite or non-positive signal …": lambda f: image(f, lambda data: -data),
     "volume … is zero in the whole region": lambda f: image(f, lambda data: data * np.array([1, 1, 0, 1, 1, 1])),
+    "the reference image has the same value everywhere, so that no mask can be drawn on it": lambda f: (
+        image(f, lambda data: 0 * data + 7), planned(f, "mask.source=automatic")
+    ),
+    "the file changed while it was read": lambda f: tally_image(
+        f / "sub-01_dwi.nii", REAL, [lambda volume, values: os.utime(f / "sub-01_dwi.nii")]
+    ),
+    "the noise map is not positive everywhere in the region of interest": lambda f: (
+        image(f, lambda data: 0 * data[..., 0], "noise.nii"), planned(f, f"noise.method={f}/noise.nii")
+    ),
+    "… clusters need as many voxels": lambda f: planned(f, "inspect.n_clusters=99"),
     "reading this image needs at least … GB of memory, and this job has … GB": lambda f: check_memory(planned(f), 1e-9),
     "kernel … needs the … to vary over the volumes, and it does not": lambda f: planned(f, workflow="t1_inspect"),
     "no workflow …: neither a name that comes with the package nor a file. …": lambda f: find_workflow("t2stat"),

@@ -1,5 +1,6 @@
 """What a user does after a first run: delete results, change settings and change them back, spoil an input."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def run(place, *words):
     quick = ["--nprocs", "1", "--noise", "0.03", "--mask", "automatic", "--sloppy"]
     small = ["--set", "kernel.points=[6,6]", "--set", "inspect.n_clusters=2", "-w", place / "work"]
     return command.run([str(w) for w in (place / "bids", place / "out", "participant", *quick, *small, *words)])
+
+
+def spoil(place):
+    """Make one file of the first participant zero but for a corner without reference signal: only the automatic mask,
+    which is drawn during the run, shows that nothing is left. Returns what brings the files back."""
+    paths = [next((place / "bids/sub-01").rglob(f"*te{te}_dwi.nii.gz")) for te in ("078", "114")]
+    whole = {path: path.read_bytes() for path in paths}
+    for path, inside in zip(paths, (False, True), strict=True):
+        image = nib.load(path)
+        values = image.get_fdata(dtype=np.float32)
+        corner = np.zeros(values.shape, bool)
+        corner[:3, :3] = True
+        values[corner != inside] = 0
+        nib.save(nib.Nifti1Image(values, image.affine), path)
+    return lambda: [path.write_bytes(content) for path, content in whole.items()]
 
 
 def results(place):
@@ -119,15 +135,32 @@ def test_a_run_file_runs_the_same_again(place):
 
 def test_a_failed_rerun_is_no_finished_participant(place):
     assert run(place) == 0
-    image = next((place / "bids").rglob("*te114_dwi.nii.gz"))
-    whole = image.read_bytes()
-    empty = nib.load(image)
-    nib.save(nib.Nifti1Image(np.zeros(empty.shape), empty.affine, empty.header), image)
-    assert run(place, "--set", "nnls.alpha=1.0") != 0
-    assert "is zero in the whole region" in (place / "out/sub-01.html").read_text()
-    image.write_bytes(whole)
+    bring_back = spoil(place)
+    assert run(place, "--set", "nnls.alpha=1.0") == 1
+    assert "infinite or non-positive signal" in (place / "out/sub-01.html").read_text()
+    bring_back()
     assert run(place) == 0
     assert (place / "out/sub-01.html").read_text() == "no step failed"
+
+
+def test_a_touched_input_changes_nothing_and_a_truncated_result_is_written_again(place, capsys):
+    assert run(place) == 0
+    first = results(place)
+    for path in (place / "bids").rglob("*.nii.gz"):
+        os.utime(path)
+    capsys.readouterr()
+    assert run(place) == 0
+    assert "sub-01 is finished already" in capsys.readouterr().err
+    for name in ("sub-01/dwi/sub-01_desc-noise_dwimap.nii.gz", "sub-01.html"):
+        path = place / "out" / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert run(place) == 0
+        assert "finished already" not in capsys.readouterr().err
+        assert results(place) == first
+    assert (place / "out/sub-01.html").read_text() == "no step failed"
+    assert run(place, "--reports-only") == 0
+    assert run(place) == 0
+    assert "sub-01 is finished already" in capsys.readouterr().err
 
 
 def test_reports_alone_need_results_and_tell_of_failures(place, capsys):
@@ -151,9 +184,7 @@ def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys):
         shutil.copytree(place / "bids/sub-01", place / f"bids/sub-{folder}")
         for path in (place / f"bids/sub-{folder}").rglob("sub-01*"):
             path.rename(path.with_name(path.name.replace("sub-01", f"sub-{folder}")))
-    image = next((place / "bids/sub-01").rglob("*te114_dwi.nii.gz"))
-    whole = nib.load(image)
-    nib.save(nib.Nifti1Image(np.zeros(whole.shape), whole.affine, whole.header), image)
+    spoil(place)
     assert run(place, "--stop-on-first-crash") == 1
     said = capsys.readouterr().err
     assert "FAILED: sub-01, sub-02, sub-03 (0 participant(s) done)" in said.splitlines()[-1]

@@ -20,13 +20,13 @@ from mrspec_prep.bids.samplings import SamplingFiles, find_sampling
 from mrspec_prep.bids.schedules import find_schedule, read_interleaves, read_schedule
 from mrspec_prep.bids.series import OUTPUT_ENTITIES
 from mrspec_prep.bids.sidecars import Sidecars
+from mrspec_prep.bids.voxels import MANY_BAD_VOXELS, VoxelFinding
 from mrspec_prep.physics.fingerprinting import Schedule
 
 SUFFIX = "MRF"
 PAIRS = (("real", "imag"), ("mag", "phase"))
 PART_NAMES = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
 FULL_TURN = 2 * np.pi * 1.001  # rad: phases beyond are in other units
-MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,18 +248,23 @@ def load_frames(series):
         if series.parts == ("real", "imag"):
             frames[..., frame] = volumes[0] + 1j * volumes[1]
         elif series.parts == ("mag", "phase"):
-            largest = float(np.nanmax(np.abs(volumes[1])))
-            if largest > FULL_TURN:
-                raise InputError(
-                    f"the phase of frame {frame} is not in rad",
-                    file=series.images[1],
-                    value=f"up to {largest:g}",
-                    remedy="rescale it to -pi to pi",
-                )
+            check_phase(volumes[1], frame, series.images[1])
             frames[..., frame] = volumes[0] * np.exp(1j * volumes[1])
         else:
             frames[..., frame] = volumes[0]
     return frames
+
+
+def check_phase(values, frame, path):
+    """Raise InputError where phases, an array, are beyond a turn: in other units than rad."""
+    largest = float(np.abs(values).max(initial=0, where=np.isfinite(values)))
+    if largest > FULL_TURN:
+        raise InputError(
+            f"the phase of frame {frame} is not in rad",
+            file=path,
+            value=f"up to {largest:g}",
+            remedy="rescale it to -pi to pi",
+        )
 
 
 def usable_fingerprints(frames, roi, images):
@@ -280,20 +285,79 @@ def usable_fingerprints(frames, roi, images):
     Raises
     ------
     InputError
-        A fifth of the region and more is NaN, infinite, or zero in every frame.
+        As ``check_frames``.
 
     """
     signals = np.abs(frames[roi]).max(axis=1)  # NaN and infinity carry over
     finite = np.isfinite(signals)
-    usable = finite & (signals > 0)
-    if (~usable).mean() >= MANY_BAD_VOXELS:
+    finding = _finding(finite, signals > 0)
+    check_frames(finding, images)
+    kept = roi.copy()
+    kept[roi] = finite & (signals > 0)
+    return kept, notes_on_frames(finding)
+
+
+def find_frames(tallies, parts, n_voxels):
+    """VoxelFinding of frames that were read one after the other.
+
+    Parameters
+    ----------
+    tallies : sequence of ImageTally
+        Of each image of the series, signed.
+    parts : sequence of str
+        As of the series.
+    n_voxels : int
+
+    Returns
+    -------
+    VoxelFinding
+
+    """
+    amplitudes = tallies[:1] if parts == ("mag", "phase") else tallies
+    if tallies[0].broken is None:
+        dark = all(len(tally.zero_volumes) == tally.n_volumes for tally in amplitudes)
+        n_broken = n_voxels - min(tally.fewest_finite for tally in tallies)
+        return VoxelFinding(n_voxels, False, n_unusable=n_voxels if dark else n_broken, n_not_finite=n_broken)
+    finite = ~np.any([tally.broken for tally in tallies], axis=0)
+    return _finding(finite, np.any([tally.lit for tally in amplitudes], axis=0))
+
+
+def _finding(finite, lit):
+    n_usable = int((finite & lit).sum())
+    return VoxelFinding(
+        len(finite), True, n_unusable=len(finite) - n_usable, n_not_finite=len(finite) - int(finite.sum())
+    )
+
+
+def check_frames(finding, images):
+    """Raise InputError where too few voxels can be fitted.
+
+    Parameters
+    ----------
+    finding : VoxelFinding
+    images : sequence of Path
+        For the message.
+
+    Raises
+    ------
+    InputError
+        A fifth of the region and more is NaN, infinite, or zero in every frame.
+
+    """
+    share = finding.n_unusable / finding.n_voxels
+    if share >= (MANY_BAD_VOXELS if finding.masked else 1):
+        n_zero = finding.n_unusable - finding.n_not_finite
         raise InputError(
-            f"{(~usable).mean():.0%} of the region's voxels have NaN or infinite values, or no signal",
+            f"{share:.0%} of the region's voxels have NaN or infinite values, or no signal",
             file=images[0],
-            value=f"{int((~finite).sum())} not finite, {int((finite & ~usable).sum())} zero in every frame",
+            value=f"{finding.n_not_finite} not finite, {n_zero} zero in every frame",
             remedy="give a mask that holds tissue only, or repair the image",
         )
-    kept = roi.copy()
-    kept[roi] = usable
-    n_bad = int((~usable).sum())
-    return kept, [f"{n_bad} of {len(usable)} voxels were left out: not finite, or zero in every frame."] * bool(n_bad)
+
+
+def notes_on_frames(finding):
+    """Note on voxels that are left out, where there are any; in a list."""
+    if not finding.masked or not finding.n_unusable:
+        return []
+    left_out = f"{finding.n_unusable} of {finding.n_voxels} voxels were left out"
+    return [f"{left_out}: not finite, or zero in every frame."]

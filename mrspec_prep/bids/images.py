@@ -8,8 +8,7 @@ import numpy as np
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.names import NIFTI, natural_key, split_name
 from mrspec_prep.bids.nifti import check_same_grid, in_words, iterate_volumes, open_image, read_grid
-
-MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
+from mrspec_prep.bids.voxels import check_signals
 
 
 def load_reference(series):
@@ -107,7 +106,7 @@ def check_values(series, roi):
     Returns
     -------
     list of str
-        Notes in words: voxels that will be left out.
+        Notes in words: voxels that will be left out, values that are not positive.
 
     Raises
     ------
@@ -117,64 +116,6 @@ def check_values(series, roi):
 
     """
     return check_signals(series, load_signals(series, roi), roi)
-
-
-def check_signals(series, signals, roi):
-    """``check_values`` for signals that are loaded already, (n_voxels, n_encodings)."""
-    zero = ~signals.any(axis=0)
-    if zero.any():
-        file, volume = series.volumes[int(np.argmax(zero))]
-        raise InputError(
-            f"volume {volume} is zero in the whole region",
-            file=series.images[file],
-            value=f"{int(zero.sum())} such volumes",
-            remedy="repair the image, or leave it out with --bids-filter-file",
-        )
-    usable, note = usable_voxels(signals, series.encodings)
-    if (~usable).mean() >= MANY_BAD_VOXELS:
-        _refuse_values(series, signals, usable, roi)
-    return [note] if note else []
-
-
-def _refuse_values(series, signals, usable, roi):
-    voxel = int(np.argmin(usable))
-    place = np.argwhere(roi)[voxel].tolist()
-    not_finite = ~np.isfinite(signals[voxel])
-    encoding = int(np.argmax(not_finite)) if not_finite.any() else int(series.encodings.reference()[0])
-    file, volume = series.volumes[encoding]
-    raise InputError(
-        f"{(~usable).mean():.0%} of the region's voxels have NaN, infinite or non-positive signal "
-        f"(the first: voxel {place}, volume {volume})",
-        file=series.images[file],
-        value=signals[voxel, encoding],
-        remedy="give a mask that holds tissue only, or repair the image",
-    )
-
-
-def usable_voxels(signals, encodings):
-    """Voxels whose signals are finite and whose mean reference signal is positive.
-
-    Parameters
-    ----------
-    signals : (n_voxels, n_encodings) array
-    encodings : Encodings
-
-    Returns
-    -------
-    usable : (n_voxels,) bool array
-    note : str or None
-        How many are left out, and why.
-
-    """
-    finite = np.isfinite(signals).all(axis=1)
-    reference = np.where(finite, np.where(finite[:, None], signals, 0)[:, encodings.reference()].mean(axis=1), 0)
-    usable = finite & (reference > 0)
-    if usable.all():
-        return usable, None
-    n_nan, n_dark = int((~finite).sum()), int((finite & ~usable).sum())
-    reasons = [f"{n_nan} with NaN or infinite values"] * bool(n_nan)
-    reasons += [f"{n_dark} without positive reference signal"] * bool(n_dark)
-    return usable, f"{n_nan + n_dark} of {len(signals)} voxels were left out: {', '.join(reasons)}."
 
 
 def find_masks(series, derivatives, pattern=None):

@@ -1,6 +1,7 @@
 """NIfTI files: headers that can be believed, grids, and volumes read as a stream."""
 
 import gzip
+import io
 import os
 import struct
 import zlib
@@ -168,9 +169,31 @@ def _gzip_content(path, size, promised):
     return held
 
 
-def _open_content(path):
-    """Stream of the unpacked bytes of a file; always Python's own gzip, which verifies the check sum."""
-    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
+class _Digested(io.RawIOBase):
+    """Stream of a file whose bytes are digested as they are read."""
+
+    def __init__(self, file, digest):
+        self.file, self.digest = file, digest
+
+    def readable(self):
+        """It can be read."""
+        return True
+
+    def read(self, size=-1):
+        """Bytes, digested."""
+        content = self.file.read(size)
+        self.digest.update(content)
+        return content
+
+
+def _open_content(path, stream=None):
+    """Stream of the unpacked bytes of a file; always Python's own gzip, which verifies the check sum.
+
+    ``stream``, where given, is that of the file as it is stored.
+    """
+    if path.name.endswith(".gz"):
+        return gzip.open(path if stream is None else stream, "rb")
+    return path.open("rb") if stream is None else stream
 
 
 def read_grid(path, kinds=REAL):
@@ -180,8 +203,16 @@ def read_grid(path, kinds=REAL):
     return Grid3D(shape, image.shape[3] if image.ndim == 4 else 1, np.array(image.affine, dtype=float))
 
 
-def iterate_volumes(path, kinds=REAL):
+def iterate_volumes(path, kinds=REAL, digest=None):
     """Volumes of a NIfTI file one after the other, read as a stream.
+
+    Parameters
+    ----------
+    path : path
+    kinds : str
+        ``REAL`` or ``COMPLEX``.
+    digest : hash object of hashlib, optional
+        Fed with every byte of the file as it is stored, once the last volume was taken.
 
     Yields
     ------
@@ -201,8 +232,8 @@ def iterate_volumes(path, kinds=REAL):
     dtype, proxy = image.get_data_dtype(), image.dataobj
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     try:
-        with _open_content(path) as stream:
-            stream.seek(proxy.offset)
+        with path.open("rb") as file, _open_content(path, digest and _Digested(file, digest)) as stream:
+            _skip(stream, proxy.offset)
             for volume in range(n_volumes):
                 content = stream.read(n_bytes)
                 if len(content) < n_bytes:
@@ -217,6 +248,12 @@ def iterate_volumes(path, kinds=REAL):
         if isinstance(error, InputError):
             raise
         raise _damaged(path, error) from error
+
+
+def _skip(stream, n_bytes):
+    """Read on without keeping it; no seek, so that every byte is digested."""
+    while n_bytes > 0 and (content := stream.read(min(n_bytes, CHUNK))):
+        n_bytes -= len(content)
 
 
 def _scaled(stored, proxy):

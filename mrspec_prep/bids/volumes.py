@@ -28,7 +28,19 @@ def load_map(path, series):
     check_same_grid(path, grid, series.images[0], read_grid(series.images[0]))
     if grid.n_volumes != 1:
         raise InputError("a map must hold one volume", file=path, value=grid.n_volumes, remedy="split it")
-    return next(iterate_volumes(path))
+    (volume,) = iterate_volumes(path)
+    return volume
+
+
+def check_noise_map(path, n_bad):
+    """Raise InputError where a noise map is not positive in some voxels that are to be fitted."""
+    if n_bad:
+        raise InputError(
+            "the noise map is not positive everywhere in the region of interest",
+            file=path,
+            value=f"{n_bad} voxels",
+            remedy="give a map that covers the mask, or --noise residual",
+        )
 
 
 def load_series_image(series):

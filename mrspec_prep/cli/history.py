@@ -127,25 +127,40 @@ def _finished_file(out_dir, subject):
 
 
 def finished_key(out_dir, subject):
-    """Key of the plan that a participant was finished with, or None."""
-    key, files = _finished(out_dir, subject)
-    if key is None or not (Path(out_dir) / f"sub-{subject}.html").is_file():
+    """Key of the plan that a participant was finished with; None where a file is missing or has not its size."""
+    key, sizes = _finished(out_dir, subject)
+    if key is None or _page(subject) not in sizes:
         return None
-    return key if all((Path(out_dir) / name).is_file() for name in files) else None
+    return key if all(_size(Path(out_dir) / name) == size for name, size in sizes.items()) else None
+
+
+def _page(subject):
+    return f"sub-{subject}.html"
+
+
+def _size(path):
+    """Bytes of a file, None where it is none."""
+    return path.stat().st_size if path.is_file() else None
 
 
 def _finished(out_dir, subject):
-    """Key and files of the record of a participant; None and none where there is no record, or one that is none.
+    """Key of the record of a participant, and sizes of its files; None and none where there is no record.
 
-    Only files in the participant's own folder are believed to be its own.
+    Only files in the participant's own folder, and its page, are believed to be its own.
     """
     try:
         content = read_json(_finished_file(out_dir, subject))
         key, files = content["key"], content["files"]
-        files = [name for name in files if Path(name).parts[:1] == (f"sub-{subject}",) and ".." not in Path(name).parts]
-    except (InputError, KeyError, TypeError):
-        return None, []
-    return key if isinstance(key, str) else None, files
+        sizes = content.get("sizes", {})
+        mine = {name: sizes.get(name) for name in files if _is_of(name, subject)}
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None, {}
+    return key if isinstance(key, str) else None, mine
+
+
+def _is_of(name, subject):
+    parts = Path(name).parts
+    return name == _page(subject) or (parts[:1] == (f"sub-{subject}",) and ".." not in parts)
 
 
 def remove_stale(out_dir, subject, written):
@@ -179,19 +194,21 @@ def forget_finished(out_dir, subject):
     """
     path = _finished_file(out_dir, subject)
     if path.is_file():
-        _, files = _finished(out_dir, subject)
-        write_atomically(path, json.dumps({"key": None, "files": files}, indent=1) + "\n")
+        _, sizes = _finished(out_dir, subject)
+        write_atomically(path, json.dumps({"key": None, "files": list(sizes)}, indent=1) + "\n")
 
 
 def mark_finished(out_dir, subject, key):
-    """Record that a participant is finished with this plan, and which files that gave."""
+    """Record that a participant is finished with this plan, which files that gave, and how large they are."""
     folder = Path(out_dir) / f"sub-{subject}"
-    files = sorted(
-        str(p.relative_to(out_dir))
-        for p in folder.rglob("*")
-        if p.is_file() and "log" not in p.relative_to(folder).parts and not is_group_file(p)
+    found = sorted(
+        p
+        for p in (Path(out_dir) / _page(subject), *folder.rglob("*"))
+        if p.is_file() and "log" not in p.relative_to(out_dir).parts and not is_group_file(p)
     )
-    write_atomically(_finished_file(out_dir, subject), json.dumps({"key": key, "files": files}, indent=1) + "\n")
+    sizes = {str(path.relative_to(out_dir)): path.stat().st_size for path in found}
+    content = {"key": key, "files": list(sizes), "sizes": sizes}
+    write_atomically(_finished_file(out_dir, subject), json.dumps(content, indent=1) + "\n")
 
 
 def save_run_file(folder, plan, settings):

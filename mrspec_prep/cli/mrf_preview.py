@@ -47,7 +47,7 @@ def describe_fingerprinting(plan, n_masked, duration):
         *(f"  {image.name}" for image in series.images),
         *(f"  {path.name} (sampling)" for path in (series.sampling.files if series.sampling else ())),
         f"  read: {series.joined}",
-        *(f"  note: {note}" for note in series.notes),
+        *(f"  note: {note}" for note in (*series.notes, *plan.voxel_notes)),
         "",
         f"  schedule: flip angle {_span(schedule.flip_angle)} deg, TR {_span(schedule.repetition_time)} ms, "
         f"TE {_span(schedule.echo_time)} ms, {inverted} inversion(s), {schedule.duration / 1e3:.3g} s per slice",

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from mrspec_prep.workflows.execution import (
     run_graph,
 )
 from mrspec_prep.workflows.feasibility import check_feasible, check_memory
+from mrspec_prep.workflows.inputs import check_inputs_of
 from mrspec_prep.workflows.measured_memory import measured_before, resources_used
 from mrspec_prep.workflows.participant import (
     WORKFLOW_NAME,
@@ -83,9 +83,12 @@ def run_participants(args, settings, run_id, resources):
         subjects = _with_sessions(subjects, settings)
     settings = replace(settings, participant_label=subjects)
     check_links(out_dir, [f"sub-{subject}" for subject in subjects])
-    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation, resources.mem_gb)
+    plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation, resources)
     for subject, error in refused.items():
         LOGGER.error("sub-%s: %s", subject, error)
+    for plan in plans:
+        for note in (note for series in plan.series for note in series.voxel_notes):
+            LOGGER.warning("sub-%s: %s", plan.subject, note)
     if not plans:
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
@@ -119,7 +122,7 @@ def _with_sessions(subjects, settings):
     return present
 
 
-def plan_all(settings, database_dir=None, validate=True, mem_gb=math.inf):
+def plan_all(settings, database_dir, validate, resources):
     """Plans of the participants, and the errors of those that cannot be processed.
 
     Returns
@@ -144,20 +147,31 @@ def plan_all(settings, database_dir=None, validate=True, mem_gb=math.inf):
                 seed=settings.random_seed,
                 device=settings.device,
             )
-            check_memory(plan, mem_gb)
+            check_memory(plan, resources.mem_gb)
             check_feasible(plan)
             plans.append(plan)
-        except InputError as error:
-            refused[subject] = error
         except (OptionsError, WorkflowNotFoundError):
             raise  # of the command line, not of this participant
-        except OSError as error:
-            refused[subject] = unreadable(Path(error.filename or settings.bids_dir), error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other participants go on
-            LOGGER.debug("sub-%s cannot be planned", subject, exc_info=True)
-            problem = with_remedy(f"an error of mrspec_prep itself: {type(error).__name__}: {error}")
-            refused[subject] = InputError(problem, remedy=None if "Remedy" in problem else "report it with the log")
-    return plans, refused
+            refused[subject] = _refusal(error, subject, settings.bids_dir)
+    planned, plans = plans, []
+    for plan, checked in zip(planned, check_inputs_of(planned, settings.out_dir, resources.nprocs), strict=True):
+        if isinstance(checked, Exception):
+            refused[plan.subject] = _refusal(checked, plan.subject, settings.bids_dir)
+        else:
+            plans.append(checked)
+    return plans, {subject: refused[subject] for subject in settings.participant_label if subject in refused}
+
+
+def _refusal(error, subject, bids_dir):
+    """InputError of what went wrong while a participant was planned."""
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, OSError):
+        return unreadable(Path(error.filename or bids_dir), error)
+    LOGGER.debug("sub-%s cannot be planned", subject, exc_info=error)
+    problem = with_remedy(f"an error of mrspec_prep itself: {type(error).__name__}: {error}")
+    return InputError(problem, remedy=None if "Remedy" in problem else "report it with the log")
 
 
 def compute(args, settings, run_id, plans, refused, resources):
@@ -302,7 +316,10 @@ def rebuild(out_dir, subjects, named, boilerplate_only=False):
         if boilerplate_only:
             LOGGER.info("Methods text: %s", build_boilerplate(out_dir, subject))
             continue
+        finished = finished_key(out_dir, subject)
         LOGGER.info("Report: %s", build_subject_report(out_dir, subject))
+        if finished:
+            mark_finished(out_dir, subject, finished)  # with the sizes that the report has now
         failed += [subject] * bool(collect_crashes(out_dir, subject))
     if failed:
         LOGGER.error("FAILED: %s, in the run that the report is about", ", ".join(f"sub-{s}" for s in failed))

@@ -64,7 +64,7 @@ def _describe_series(plan, resources):
     ]
     lines += _image_rows(series)
     lines += [f"  joined: {series.joined}"]
-    lines += [f"  note: {note}" for note in series.notes]
+    lines += [f"  note: {note}" for note in (*series.notes, *plan.voxel_notes)]
     lines += ["", "  encodings (direction averaged):", *_encoding_rows(encodings)]
     lines += ["", "  volumes:", *_volume_rows(series)]
     lines += ["", f"  workflow: {plan.workflow} ({plan.why})"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.images import load_signals, usable_voxels
+from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.voxels import usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
@@ -41,7 +42,7 @@ class EstimateEfficiency(SimpleInterface):
     def _run_interface(self, runtime):
         series, polarity = read_series(self.inputs.series), self.inputs.polarity
         signals = load_signals(series, np.load(self.inputs.roi))
-        signals = signals[usable_voxels(signals, series.encodings)[0]]
+        signals = signals[usable_voxels(signals, series)[0]]
         magnitudes = polarity == "magnitude" or (polarity == "auto" and not holds_signs(signals))
         with within_threads(self.inputs.num_threads):
             found = estimate_inversion_efficiency(

@@ -54,13 +54,7 @@ class FitInspect(SimpleInterface):
             **{k: tuple(v) if isinstance(v, list) else v for k, v in self.inputs.settings.items()}
         )
         signals = np.load(self.inputs.signals)
-        if len(signals) < max(settings.candidates):
-            raise InputError(
-                f"{max(settings.candidates)} clusters need as many voxels",
-                file=series.images[0],
-                value=f"{len(signals)} voxels in the region of interest",
-                remedy=f"give a larger mask, or --set inspect.n_clusters={min(len(signals), 2)}",
-            )
+        check_clusters(len(signals), settings.candidates, series.images[0])
         neighbours = None
         if settings.spatial:
             neighbours = neighbours_in(series, np.load(self.inputs.roi), N_NEIGHBOURS)
@@ -102,3 +96,14 @@ class FitInspect(SimpleInterface):
             return NoiseModel(self.inputs.distribution, self.inputs.n_coils)
         notes = json.loads(Path(self.inputs.noise_notes).read_text())
         return NoiseModel("student-t", degrees_of_freedom=freedom_of(notes))
+
+
+def check_clusters(n_voxels, candidates, image):
+    """Raise InputError where there are fewer voxels than clusters asked for; ``image`` is named."""
+    if n_voxels < max(candidates):
+        raise InputError(
+            f"{max(candidates)} clusters need as many voxels",
+            file=image,
+            value=f"{n_voxels} voxels in the region of interest",
+            remedy=f"give a larger mask, or --set inspect.n_clusters={max(1, min(n_voxels, 2))}",
+        )

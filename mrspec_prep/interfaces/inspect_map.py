@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.spectra_files import write_component_spectra
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
@@ -43,9 +44,11 @@ class FitInspectMap(SimpleInterface):
         series = read_series(self.inputs.series)
         _, kernel = kernel_of(series, self.inputs.kernel)
         settings = InspectMapOptions(**self.inputs.settings)
+        signals = np.load(self.inputs.signals)
+        check_components(len(signals), settings.n_components, series.images[0])
         with within_threads(self.inputs.num_threads):
             fit = fit_inspect_map(
-                np.load(self.inputs.signals),
+                signals,
                 kernel,
                 np.load(self.inputs.noise),
                 settings.n_components,
@@ -143,3 +146,14 @@ def main_peak_range(alternatives, peaks, grid):
     if not positions:
         return {}
     return {axis: (min(p[axis] for p in positions), max(p[axis] for p in positions)) for axis in grid.names}
+
+
+def check_components(n_voxels, n_components, image):
+    """Raise InputError where there are fewer voxels than components asked for; ``image`` is named."""
+    if n_voxels < n_components:
+        raise InputError(
+            f"{n_components} components need as many voxels",
+            file=image,
+            value=f"{n_voxels} voxels in the region of interest",
+            remedy="give a larger mask, or --set inspect_map.n_components=0",
+        )

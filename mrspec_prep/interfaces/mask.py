@@ -1,6 +1,7 @@
 """Region of interest as a node."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from nipype.interfaces.base import InputMultiObject, TraitedSpec
 from mrspec_prep.bids.images import check_values, load_mask, load_reference
 from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, read_series
 from mrspec_prep.spectra.noise.masking import automatic_mask
+
+LOGGER = logging.getLogger("mrspec_prep")
 
 
 class ROIInputSpec(ImagesInputSpec):
@@ -41,6 +44,9 @@ class ComputeROI(SimpleInterface):
             roi = automatic_mask(reference)
             source = "automatic mask: Otsu threshold of the median-filtered reference image"
         notes = check_values(series, roi)
+        if not self.inputs.masks:  # with masks, it was said before computing
+            for note in notes:
+                LOGGER.warning("sub-%s: %s", series.subject, note)
         out = Path(runtime.cwd)
         np.save(out / "roi.npy", roi)
         (out / "notes.json").write_text(json.dumps({"source": source, "notes": list(notes)}))

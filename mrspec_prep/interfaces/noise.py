@@ -7,7 +7,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.volumes import load_map, load_series_image
+from mrspec_prep.bids.volumes import check_noise_map, load_map, load_series_image
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
@@ -63,13 +63,7 @@ class EstimateNoise(SimpleInterface):
         if self.inputs.noise_map:
             noise = load_map(Path(self.inputs.noise_map), series)[np.load(self.inputs.roi)]
             notes |= {"method": f"map {Path(self.inputs.noise_map).name}", "degrees_of_freedom": None}
-            if not (noise > 0).all():
-                raise InputError(
-                    "the noise map is not positive everywhere in the region of interest",
-                    file=self.inputs.noise_map,
-                    value=f"{int((~(noise > 0)).sum())} voxels",
-                    remedy="give a map that covers the mask, or --noise residual",
-                )
+            check_noise_map(self.inputs.noise_map, int((~(noise > 0) | ~np.isfinite(noise)).sum()))
         elif method == "mppca":
             roi = np.load(self.inputs.roi)
             noise = noise_mppca(load_series_image(series), roi)

@@ -7,7 +7,8 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_signals, usable_voxels
+from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.voxels import usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,
@@ -47,9 +48,8 @@ class ExtractSignals(SimpleInterface):
         roi = np.load(self.inputs.roi)
         notes = json.loads(Path(self.inputs.notes).read_text())
         signals = load_signals(series, roi)
-        usable, note = usable_voxels(signals, series.encodings)
-        if note and note not in notes["notes"]:
-            notes["notes"].append(note)
+        usable, found = usable_voxels(signals, series)
+        notes["notes"] += [note for note in found if note not in notes["notes"]]
         roi[roi] = usable
         measured = signals = signals[usable]
         if "t1" in self.inputs.kernel["name"].split("-"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mrspec_prep import __version__
+from mrspec_prep.bids.contents import digest_file
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.fingerprints import FingerprintSeries
 from mrspec_prep.bids.images import find_masks, masks_beside
@@ -44,14 +45,21 @@ class SeriesPlan:
     noise_map: Path | None
     seed: int
     device: str = "auto"  #: of networks: ``auto``, ``cpu`` or ``cuda``
+    digests: tuple[tuple[str, str], ...] = ()  #: files and SHA-256 of their content, once they were read
+    voxel_notes: tuple[str, ...] = ()  #: on voxels that will be left out, in words
+
+    @property
+    def files(self):
+        """Every file whose values are read."""
+        read = self.series.sources if self.options.mrf.wanted else self.series.images
+        return [*read, *self.masks, *([self.noise_map] if self.noise_map else [])]
 
     @property
     def fingerprint(self):
-        """Changes when an input file is replaced (size and modification time of each)."""
-        read = self.series.sources if self.options.mrf.wanted else self.series.images
-        files = [*read, *self.masks, *([self.noise_map] if self.noise_map else [])]
-        stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-        return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+        """Changes with the content of an input file; a new date alone changes nothing."""
+        known = dict(self.digests)
+        prints = [(str(file), known.get(str(file)) or digest_file(file)) for file in self.files]
+        return hashlib.sha256(json.dumps(prints).encode()).hexdigest()[:16]
 
     @property
     def key(self):

@@ -8,18 +8,16 @@ import pytest
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.images import (
     check_roi,
-    check_signals,
     check_values,
     find_masks,
     load_mask,
     load_reference,
     load_signals,
-    usable_voxels,
 )
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.series import find_series
+from mrspec_prep.bids.voxels import check_signals
 from mrspec_prep.options import SelectOptions
-from mrspec_prep.physics import Encodings
 
 DATA = Path(__file__).parents[2].parent / "shared/data"
 SHAPE = (3, 4, 2)
@@ -121,7 +119,28 @@ def test_voxels_without_reference_signal(make_series, values, dark):
 
 def test_slightly_negative_diffusion_weighted_signals_are_noise(make_series, values):
     values[..., 1] = -0.5
-    assert check_values(make_series(values), EVERYWHERE) == []
+    (note,) = check_values(make_series(values), EVERYWHERE)
+    assert note == (
+        "Voxels that stay, although they are zero or negative in some volumes: "
+        "24 of sub-01_acq-te60_dwi.nii.gz, 24 of sub-01_acq-te90_dwi.nii.gz."
+    )
+
+
+def test_voxels_lost_in_one_image_are_left_out_and_single_values_stay(make_series, values):
+    values[0, 0, 0, 1], values[1, 0, 0, 1] = 0, -5
+    values[2, 0, 0, 0, 1], values[2, 1, 0, 1, :2] = 0, -1
+    values[2, 3, 1, 0, 1] = np.nan
+    lost, stay = check_values(make_series(values), EVERYWHERE)
+    assert lost == (
+        "3 of 24 voxels were left out: 1 with NaN or infinite values, "
+        "2 zero or negative in all volumes of sub-01_acq-te90_dwi.nii.gz."
+    )
+    assert stay.endswith("volumes: 1 of sub-01_acq-te60_dwi.nii.gz, 1 of sub-01_acq-te90_dwi.nii.gz.")
+    values[:, 1, :, 1] = 0
+    with pytest.raises(
+        InputError, match=r"38% of .*first: voxel \[0, 0, 0\], volume 0.*9 of 24: 1 with NaN.*8 zero or"
+    ):
+        check_values(make_series(values), EVERYWHERE)
 
 
 def test_a_volume_of_zeros_is_refused(make_series, values):
@@ -159,15 +178,6 @@ def test_regions_that_do_not_fit(make_series, values):
         check_values(series, np.ones((3, 4, 3), bool))
     with pytest.raises(InputError, match="is empty.*--mask"):
         check_roi(series, ~EVERYWHERE)
-
-
-def test_usable_voxels_are_finite_and_have_signal():
-    signals = np.array([[10, 5.0, 8], [np.nan, 5, 8], [0, 5, 8], [-1, 5, 8], [10, -5, 8], [10, np.inf, 8]])
-    encodings = Encodings(bvalue=[0, 1000, 0], echo_time=[60.0, 60, 90])
-    usable, note = usable_voxels(signals, encodings)
-    assert usable.tolist() == [True, False, False, False, True, False]
-    assert note == "4 of 6 voxels were left out: 2 with NaN or infinite values, 2 without positive reference signal."
-    assert usable_voxels(signals[[0, 4]], encodings)[1] is None
 
 
 def test_masks_of_a_series_are_found_and_intersected(tiny, make_series, values):

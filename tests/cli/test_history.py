@@ -24,13 +24,29 @@ def make_outputs(out_dir, names):
 NAMES = ("sub-01/dwi/sub-01_a_dwimap.nii.gz", "sub-01/dwi/sub-01_b_dwimap.nii.gz", "sub-01/figures/a.svg")
 
 
-def test_a_finished_participant_is_known_by_its_key_until_a_file_is_missing(tmp_path):
+def test_a_finished_participant_is_known_by_its_key_until_a_file_is_cut_or_missing(tmp_path):
     make_outputs(tmp_path, NAMES)
     assert finished_key(tmp_path, "01") is None
     mark_finished(tmp_path, "01", "abc")
     assert finished_key(tmp_path, "01") == "abc"
-    (tmp_path / NAMES[0]).unlink()
+    for name in (*NAMES, "sub-01.html"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:-1])
+        assert finished_key(tmp_path, "01") is None
+        (tmp_path / name).unlink()
+        assert finished_key(tmp_path, "01") is None
+        (tmp_path / name).write_bytes(content)
+        assert finished_key(tmp_path, "01") == "abc"
+
+
+def test_a_record_without_sizes_means_an_unfinished_participant(tmp_path):
+    make_outputs(tmp_path, NAMES)
+    mark_finished(tmp_path, "01", "abc")
+    record = tmp_path / "sub-01/log/finished.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({"key": content["key"], "files": content["files"]}))
     assert finished_key(tmp_path, "01") is None
+    assert remove_stale(tmp_path, "01", [tmp_path / NAMES[0]]) == [NAMES[1]]
 
 
 def test_files_of_earlier_settings_go_and_nothing_else(tmp_path):

@@ -1,0 +1,316 @@
+"""Which voxels of a region can be fitted: counted volume by volume, so that no image need be held."""
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from mrspec_prep.bids.errors import InputError
+
+MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
+
+
+class ImageTally:
+    """What the volumes of one image hold; they are added one after the other.
+
+    Parameters
+    ----------
+    n_voxels : int
+        Values of a volume.
+    signed : bool
+        Negative values are signal: after inversion.
+    voxelwise : bool
+        Keep what each voxel holds, 3 bytes (11 in an image with reference volumes); else volumes are counted as wholes.
+
+    """
+
+    def __init__(self, n_voxels, signed=False, voxelwise=True):
+        self.signed = signed
+        self.n_volumes = 0
+        self.zero_volumes = []
+        self.fewest_finite = n_voxels  #: of the volume that holds fewest
+        self.is_flat = True  #: every reference volume holds one value
+        self.first_broken = None  #: voxel, volume
+        self.broken = self.lit = self.low = None
+        self.reference = None
+        if voxelwise:
+            self.broken, self.lit, self.low = np.zeros((3, n_voxels), bool)
+
+    def add(self, volume, values, is_reference=False):
+        """Count one volume.
+
+        Parameters
+        ----------
+        volume : int
+            Its place in the file.
+        values : (n_voxels,) array, or of any shape where voxels are not kept
+        is_reference : bool
+            It is one of ``Encodings.reference``.
+
+        """
+        self.n_volumes += 1
+        with np.errstate(invalid="ignore"):
+            least, most = float(values.min()), float(values.max())  # NaN carries over
+        if least == most == 0:
+            self.zero_volumes.append(volume)
+        if least > 0 and most < np.inf:
+            if self.lit is not None:
+                self.lit[:] = True
+        else:
+            self._count(volume, values)
+        if is_reference:
+            self.is_flat &= least == most
+            if self.broken is not None:
+                self.reference = (0.0 if self.reference is None else self.reference) + values.astype(float)
+
+    def _count(self, volume, values):
+        finite = np.isfinite(values)
+        n_finite = int(np.count_nonzero(finite))
+        self.fewest_finite = min(self.fewest_finite, n_finite)
+        if self.broken is None:
+            return
+        if n_finite < values.size:
+            self.broken |= ~finite
+            voxel = int(np.argmin(finite))
+            if self.first_broken is None or voxel < self.first_broken[0]:
+                self.first_broken = voxel, volume
+        signal = values != 0 if self.signed else values > 0
+        self.lit |= signal
+        self.low |= ~signal
+
+
+@dataclass(frozen=True)
+class VoxelFinding:
+    """What was found in the voxels of a region, or of whole volumes where no region is known before computing.
+
+    Images are numbered as in the series.
+    """
+
+    n_voxels: int
+    masked: bool  #: voxels are those of a region; else ``n_unusable`` is the least there can be
+    n_unusable: int = 0
+    n_not_finite: int = 0
+    n_dark: int = 0  #: without positive reference signal
+    n_lost: tuple[int, ...] = ()  #: of each image: zero or negative in all its volumes
+    n_low: tuple[int, ...] = ()  #: of each image: usable, zero or negative in some volumes
+    zero_volumes: tuple[tuple[int, int], ...] = ()  #: image and volume of those that are zero throughout
+    first: tuple[int, int, int] = (0, 0, 0)  #: unusable voxel, and the image and volume that tell
+    is_flat: bool = False  #: the reference holds no contrast
+    n_bad_noise: int = 0  #: usable voxels where a given noise map is not positive
+
+    def to_json(self):
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain):
+        """Finding of plain values; ValueError, TypeError or KeyError where they are none."""
+        kinds = {f.name: type(f.default) if f.name != "n_voxels" else int for f in fields(cls)}
+        kinds["masked"] = bool
+        if set(plain) != set(kinds):
+            raise KeyError("not the entries of a finding")
+        made = {name: _checked(plain[name], kind) for name, kind in kinds.items()}
+        made["zero_volumes"] = tuple(tuple(pair) for pair in made["zero_volumes"])
+        return cls(**made)
+
+    @property
+    def n_usable(self):
+        """Voxels that can be fitted; the most there can be where no region is known."""
+        return self.n_voxels - self.n_unusable
+
+
+def _checked(value, kind):
+    value = tuple(value) if kind is tuple and isinstance(value, list) else value
+    if type(value) is not kind or (kind is int and value < 0):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def find_voxels(tallies, reference):
+    """Voxels that can be fitted: finite, with positive reference signal, and with signal in every image.
+
+    An image of a single volume proves nothing by a value that is not positive: noise, or the null of an inversion.
+
+    Parameters
+    ----------
+    tallies : sequence of ImageTally
+        Voxelwise, one per image.
+    reference : (image, volume)
+        The first reference volume.
+
+    Returns
+    -------
+    usable : (n_voxels,) bool array
+    finding : VoxelFinding
+
+    """
+    broken = np.any([tally.broken for tally in tallies], axis=0)
+    with np.errstate(invalid="ignore"):
+        dark = ~broken & ~(sum(t.reference for t in tallies if t.reference is not None) > 0)
+    usable, n_lost = ~broken & ~dark, []
+    for tally in tallies:
+        lost = usable & ~tally.lit if tally.n_volumes > 1 else np.zeros(usable.shape, bool)
+        n_lost.append(int(lost.sum()))
+        usable = usable & ~lost
+    first = int(np.argmin(usable))
+    finding = VoxelFinding(
+        n_voxels=len(usable),
+        masked=True,
+        n_unusable=int((~usable).sum()),
+        n_not_finite=int(broken.sum()),
+        n_dark=int(dark.sum()),
+        n_lost=tuple(n_lost),
+        n_low=tuple(int((usable & tally.low).sum()) for tally in tallies),
+        zero_volumes=_zero_volumes(tallies),
+        first=(first, *_witness(tallies, first, broken, dark, reference)),
+    )
+    return usable, finding
+
+
+def _witness(tallies, voxel, broken, dark, reference):
+    """Image and volume that show why the first unusable voxel is none."""
+    for image, tally in enumerate(tallies):
+        if broken[voxel] and tally.first_broken is not None and tally.first_broken[0] == voxel:
+            return image, tally.first_broken[1]
+    if dark[voxel]:
+        return reference
+    return next(((image, 0) for image, tally in enumerate(tallies) if not tally.lit[voxel]), reference)
+
+
+def find_volumes(tallies, n_voxels):
+    """VoxelFinding of images whose volumes were counted as wholes."""
+    return VoxelFinding(
+        n_voxels=n_voxels,
+        masked=False,
+        n_unusable=n_voxels - min(tally.fewest_finite for tally in tallies),
+        n_not_finite=n_voxels - min(tally.fewest_finite for tally in tallies),
+        zero_volumes=_zero_volumes(tallies),
+        is_flat=all(tally.is_flat for tally in tallies),
+    )
+
+
+def _zero_volumes(tallies):
+    return tuple((image, volume) for image, tally in enumerate(tallies) for volume in tally.zero_volumes)
+
+
+def check_finding(finding, images, roi=None):
+    """Raise InputError where too little can be fitted.
+
+    Parameters
+    ----------
+    finding : VoxelFinding
+    images : sequence of Path
+        Of the series.
+    roi : (nx, ny, nz) bool array, optional
+        To tell where the first voxel lies.
+
+    Raises
+    ------
+    InputError
+        A volume that is zero throughout, 20 % of the region's voxels without usable signal, or a reference without
+        contrast, on which no automatic mask can be drawn.
+
+    """
+    if finding.zero_volumes:
+        image, volume = finding.zero_volumes[0]
+        raise InputError(
+            f"volume {volume} is zero in the whole region",
+            file=images[image],
+            value=f"{len(finding.zero_volumes)} such volumes",
+            remedy="repair the image, or leave it out with --bids-filter-file",
+        )
+    share = finding.n_unusable / finding.n_voxels
+    if share >= (MANY_BAD_VOXELS if finding.masked else 1):
+        voxel, image, volume = finding.first
+        place = "" if roi is None else f" (the first: voxel {np.argwhere(roi)[voxel].tolist()}, volume {volume})"
+        raise InputError(
+            f"{share:.0%} of the region's voxels have NaN, infinite or non-positive signal{place}",
+            file=images[image],
+            value=f"{finding.n_unusable} of {finding.n_voxels}: {', '.join(_reasons(finding, images))}",
+            remedy="give a mask that holds tissue only, or repair the image",
+        )
+    if finding.is_flat and not finding.masked:
+        raise InputError(
+            "the reference image has the same value everywhere, so that no mask can be drawn on it",
+            file=images[finding.first[1]],
+            remedy="repair the image, or give a mask with --mask or --derivatives",
+        )
+
+
+def notes_on(finding, images):
+    """What the user should know of a region's voxels, in words.
+
+    Returns
+    -------
+    list of str
+        Voxels that are left out, and why; values that are not positive in voxels that stay.
+
+    """
+    if not finding.masked:
+        return []
+    notes = []
+    if finding.n_unusable:
+        reasons = ", ".join(_reasons(finding, images))
+        notes.append(f"{finding.n_unusable} of {finding.n_voxels} voxels were left out: {reasons}.")
+    low = [f"{n_low} of {image.name}" for image, n_low in zip(images, finding.n_low, strict=False) if n_low]
+    if low:
+        notes.append(f"Voxels that stay, although they are zero or negative in some volumes: {', '.join(low)}.")
+    return notes
+
+
+def _reasons(finding, images):
+    reasons = [f"{finding.n_not_finite} with NaN or infinite values"] * bool(finding.n_not_finite)
+    reasons += [f"{finding.n_dark} without positive reference signal"] * bool(finding.n_dark)
+    return reasons + [
+        f"{n_lost} zero or negative in all volumes of {image.name}"
+        for image, n_lost in zip(images, finding.n_lost, strict=False)
+        if n_lost
+    ]
+
+
+def tally_signals(signals, series):
+    """ImageTally of every image of a series, of signals (n_voxels, n_encodings) that are loaded already."""
+    signed = series.encodings.inversion_time is not None
+    tallies = [ImageTally(len(signals), signed) for _ in series.images]
+    reference = set(series.encodings.reference().tolist())
+    for encoding, (image, volume) in enumerate(series.volumes.tolist()):
+        tallies[image].add(volume, np.ascontiguousarray(signals[:, encoding]), encoding in reference)
+    return tallies
+
+
+def first_reference(series):
+    """Image and volume of the first reference volume of a series."""
+    image, volume = series.volumes[series.encodings.reference()[0]].tolist()
+    return image, volume
+
+
+def usable_voxels(signals, series):
+    """Voxels whose signals are finite, positive in the mean reference, and not lost in all of an image.
+
+    Parameters
+    ----------
+    signals : (n_voxels, n_encodings) array
+    series : Series
+
+    Returns
+    -------
+    usable : (n_voxels,) bool array
+    notes : list of str
+        How many are left out, and why; values that are not positive in those that stay.
+
+    """
+    usable, finding = find_voxels(tally_signals(signals, series), first_reference(series))
+    return usable, notes_on(finding, series.images)
+
+
+def check_signals(series, signals, roi):
+    """Notes on the voxels of a region, (nx, ny, nz) bool, whose signals (n_voxels, n_encodings) are loaded.
+
+    Raises
+    ------
+    InputError
+        As ``check_finding``.
+
+    """
+    _, finding = find_voxels(tally_signals(signals, series), first_reference(series))
+    check_finding(finding, series.images, roi)
+    return notes_on(finding, series.images)

@@ -1,0 +1,325 @@
+"""Spoilt values of images, masks and noise maps: refused before computing, also by --dry-run, and remembered."""
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mrspec_prep.bids.contents import InputRecord, digest_file
+from mrspec_prep.bids.layout import open_layout
+from mrspec_prep.cli import history
+from mrspec_prep.cli import run as command
+from mrspec_prep.workflows import inputs
+from mrspec_prep.workflows.feasibility import check_feasible
+from mrspec_prep.workflows.planning import plan_participant
+
+EXAMPLES = Path(__file__).parents[1] / "bids_examples"
+ZEBRA, MRF = EXAMPLES / "zebra_t2star-adc", EXAMPLES / "mrf"
+MASK = "{subject}_mask.nii.gz"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Two participants of 6 x 6 x 1 voxels, and masks of all of them."""
+    shutil.copytree(ZEBRA, tmp_path / "bids", ignore=shutil.ignore_patterns("derivatives"))
+    for path in (tmp_path / "bids").rglob("*.nii.gz"):
+        nib.save(nib.load(path).slicer[9:15, 9:15, 1:2], path)
+    for subject in ("01", "02"):
+        mask(tmp_path, subject, np.ones((6, 6, 1)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def mask(place, subject, values, name=MASK):
+    affine = nib.load(next((place / "bids").rglob("*te078_dwi.nii.gz"))).affine
+    path = place / name.replace("{subject}", subject)
+    nib.save(nib.Nifti1Image(np.asarray(values, np.float32), affine), path)
+    return path
+
+
+def images(place, subject="01"):
+    return sorted((place / "bids" / f"sub-{subject}").rglob("*_dwi.nii.gz"))
+
+
+def change(path, values):
+    """Exchange the values of an image: a function of what it holds."""
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(values(image.get_fdata(dtype=np.float32)), np.float32), image.affine), path)
+
+
+def run(place, *words, subject=("01",)):
+    for lock in history.LOCKS:
+        lock.release()
+    history.LOCKS.clear()
+    chosen = ["--participant-label", *subject, "--nprocs", "2", "--mask", MASK]
+    return command.run([str(w) for w in (place / "bids", place / "out", "participant", *chosen, *words)])
+
+
+def zero_all(place):
+    for path in images(place):
+        change(path, np.zeros_like)
+
+
+def zero_one(place):
+    change(images(place)[2], np.zeros_like)
+
+
+def flip_a_bit(place):
+    path = images(place)[1]
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    packed = bytearray(gzip.compress(bytes(content), 0))  # stored as it is: only the check sum tells
+    packed[-2000] ^= 1
+    path.write_bytes(bytes(packed))
+
+
+def nan_in_most(place):
+    def spoilt(values):
+        values[:, :, :, 3].ravel()[:] = 1
+        values[1:, :5, :, 3] = np.nan
+        return values
+
+    change(images(place)[0], spoilt)
+
+
+def one_voxel(place):
+    values = np.zeros((6, 6, 1))
+    values[2, 2] = 1
+    mask(place, "01", values)
+
+
+def few_voxels(place):
+    values = np.zeros((6, 6, 1))
+    values[0, :5] = 1
+    mask(place, "01", values)
+
+
+def map_of(*values):
+    def make(place):
+        noise = np.full((6, 6, 1), 0.03)
+        noise.ravel()[: len(values)] = values
+        mask(place, "01", noise, "noise_{subject}.nii.gz")
+
+    return make
+
+
+SPOILT = {
+    "all images zero": (zero_all, "te078_dwi.nii.gz: volume 0 is zero in the whole region (found 125 such volumes)"),
+    "one image zero": (zero_one, "te150_dwi.nii.gz: volume 0 is zero in the whole region (found 25 such volumes)"),
+    "a flipped bit": (flip_a_bit, "te114_dwi.nii.gz: the image is truncated or corrupt (found CRC check failed"),
+    "NaN in most": (nan_in_most, "69% of the region's voxels have NaN, infinite or non-positive signal (the first: "
+                                 "voxel [1, 0, 0], volume 3) (found 25 of 36: 25 with NaN"),
+    "a mask of one voxel": (one_voxel, "clusters need as many voxels (found 1 voxels"),
+    "more clusters than voxels": (few_voxels, "6 clusters need as many voxels (found 5 voxels"),
+    "a noise map of zeros": (map_of(0, 0), "noise_01.nii.gz: the noise map is not positive everywhere in the region of "
+                                           "interest (found 2 voxels)"),
+    "a noise map of NaN": (map_of(np.nan, np.inf, -1), "the noise map is not positive everywhere in the region of "
+                                                       "interest (found 3 voxels)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_spoilt_values_are_refused_before_computing_and_by_the_preview(place, capsys, name):
+    spoil, message = SPOILT[name]
+    spoil(place)
+    words = ["--noise", "noise_{subject}.nii.gz" if "noise map" in name else "0.03"]
+    words += ["--set", "inspect.n_clusters=6"] if "clusters" in name else []
+    for attempt in (["--dry-run"], []):  # the second takes what the first remembered
+        assert run(place, *words, *attempt) == 2
+        said = capsys.readouterr().err
+        assert message in said and "Remedy: " in said
+        assert "No participant can be processed" in said.splitlines()[-1]
+        assert not (place / "out/sub-01").exists() and not (place / "work").exists()
+
+
+def test_other_participants_go_on_and_without_a_mask_it_is_told_too(place, capsys):
+    zero_one(place)
+    assert run(place, "--dry-run", "--mask", "automatic", subject=("01", "02")) == 1
+    said = capsys.readouterr()
+    assert "te150_dwi.nii.gz: volume 0 is zero in the whole region" in said.err
+    assert "FAILED: sub-01 cannot be processed" in said.err.splitlines()[-1]
+    assert "sub-02\n======" in said.out
+    for path in images(place, "02"):
+        change(path, lambda values: np.full_like(values, 7))
+    assert run(place, "--dry-run", "--mask", "automatic", subject=("02",)) == 2
+    assert "has the same value everywhere" in capsys.readouterr().err
+    for path in images(place, "02"):
+        change(path, lambda values: np.full_like(values, np.nan))
+    assert run(place, "--dry-run", "--mask", "automatic", subject=("02",)) == 2
+    assert "100% of the region's voxels have NaN" in capsys.readouterr().err
+
+
+def test_voxels_that_are_left_out_are_said_on_the_console_and_in_the_preview(place, capsys):
+    def lost(values):
+        values[0, 0], values[1, 0], values[2, 0, 0, 1] = 0, -5, 0
+        return values
+
+    change(images(place)[1], lost)
+    assert run(place, "--dry-run", "--noise", "0.03") == 0
+    said = capsys.readouterr()
+    for text in (said.err, said.out, (place / "out/logs/sub-01_preview.txt").read_text()):
+        assert "2 of 36 voxels were left out: 2 zero or negative in all volumes of sub-01_acq-te114_dwi.nii.gz." in text
+        assert "zero or negative in some volumes: 1 of sub-01_acq-te114_dwi.nii.gz" in text
+    (log,) = (place / "out/logs").glob("*.log")
+    assert "2 of 36 voxels were left out" in log.read_text()
+
+
+def checked(place, out="out", **more):
+    """Plan of the participant after its inputs were read."""
+    plan = plan_participant(open_layout(place / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"], **more)
+    check_feasible(plan)
+    (found,) = inputs.check_inputs_of([plan], place / out, 2)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the images that are read whole."""
+    names, read = [], inputs.tally_image
+
+    def counted(path, *more):
+        names.append(path.name)
+        return read(path, *more)
+
+    monkeypatch.setattr(inputs, "tally_image", counted)
+    return names
+
+
+def test_what_was_read_is_remembered_and_only_changes_are_read(place, reads):
+    first = checked(place)
+    assert len(reads) == len(set(reads)) == 5
+    (series,) = first.series
+    assert dict(series.digests)[str(images(place)[0])] == digest_file(images(place)[0])
+    reads.clear()
+    assert checked(place).key == first.key and reads == []
+    os.utime(images(place)[0])
+    assert checked(place).key == first.key and reads == []
+    image = images(place)[0]
+    before = image.stat()
+    content = bytearray(image.read_bytes())
+    image.write_bytes(gzip.compress(gzip.decompress(bytes(content)), 1))
+    assert checked(place).key != first.key and len(reads) == 5  # other bytes: read, whatever they say
+    image.write_bytes(bytes(content))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert checked(place).key == first.key
+
+
+def test_a_change_that_hides_behind_its_old_date_is_seen(place):
+    path = images(place)[0]
+    content = gzip.compress(gzip.decompress(path.read_bytes()), 0)
+    path.write_bytes(content)
+    os.utime(path, ns=(10**18, 10**18))
+    first = checked(place)
+    data = bytearray(gzip.decompress(content))
+    data[-40:] = b"\2\1" * 20
+    changed = gzip.compress(bytes(data), 0)
+    assert len(changed) == len(content) and changed != content
+    path.write_bytes(changed)
+    os.utime(path, ns=(10**18, 10**18))
+    assert checked(place).key != first.key
+
+
+DAMAGE = {
+    "cut": lambda text: text[:40],
+    "other format": lambda text: text.replace('"format": 1', '"format": 0'),
+    "no counts": lambda text: text.replace('"n_voxels": 36', '"n_voxels": "many"'),
+    "negative": lambda text: text.replace('"n_unusable": 0', '"n_unusable": -1'),
+    "no digest": lambda text: text.replace('"findings": {\n  "', '"findings": {\n  "../'),
+    "a list": lambda text: "[1]",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_record_that_is_none_means_that_files_are_read_again(place, reads, name):
+    first = checked(place)
+    record = place / "out/logs/inputs/sub-01.json"
+    text = record.read_text()
+    assert DAMAGE[name](text) != text
+    record.write_text(DAMAGE[name](text))
+    reads.clear()
+    assert checked(place).key == first.key
+    assert len(reads) == 5
+    assert record.read_text() == text
+
+
+def test_a_record_that_others_may_write_is_not_believed(place, reads):
+    checked(place)
+    record = place / "out/logs/inputs/sub-01.json"
+    content = json.loads(record.read_text())
+    for known in content["files"].values():
+        known[1] = "0" * 64
+    record.write_text(json.dumps(content))
+    record.chmod(0o666)
+    reads.clear()
+    assert dict(checked(place).series[0].digests)[str(images(place)[0])] == digest_file(images(place)[0])
+    assert len(reads) == 5
+    assert InputRecord(record).stamps  # written anew, by us
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(place, monkeypatch):
+    read = inputs.ImageTally.add
+
+    def meddled(self, volume, *more):
+        os.utime(images(place)[0])
+        read(self, volume, *more)
+
+    monkeypatch.setattr(inputs.ImageTally, "add", meddled)
+    with pytest.raises(ValueError, match="te078_dwi.nii.gz: the file changed while it was read.*Remedy: wait"):
+        checked(place)
+
+
+def test_an_interrupt_does_not_wait_for_whole_images(place, monkeypatch):
+    class FirstOnly(inputs.Event):
+        def is_set(self):
+            taken.append(1)
+            return super().is_set()
+
+    taken = []
+    monkeypatch.setattr(inputs, "Event", FirstOnly)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InputRecord, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checked(place)
+    event = FirstOnly()
+    event.set()
+    with pytest.raises(InterruptedError):
+        inputs.tally_image(images(place)[0], "biuf", [], event)
+    assert len(taken) > 25
+
+
+def test_fingerprints_are_read_before_computing_too(tmp_path):
+    shutil.copytree(MRF, tmp_path / "bids")
+    real, imag = sorted(tmp_path.rglob("*_MRF.nii.gz"), reverse=True)
+    roi = nib.load(next(tmp_path.rglob("*_mask.nii.gz"))).get_fdata() > 0
+    masks = {"masks": tmp_path / "bids/derivatives/masks"}
+    plan = plan_participant(open_layout(tmp_path / "bids", ["01"]), "01", derivatives=masks)
+
+    def found():
+        (plan_or_error,) = inputs.check_inputs_of([plan], tmp_path / "out", 2)
+        return plan_or_error
+
+    def spoil(where):
+        def spoilt(values):
+            values[where] = np.nan
+            return values
+
+        change(imag, spoilt)
+
+    assert found().series[0].voxel_notes == ()
+    spoil(tuple(np.argwhere(roi)[0]))
+    (note,) = found().series[0].voxel_notes
+    assert note == f"1 of {roi.sum()} voxels were left out: not finite, or zero in every frame."
+    spoil(roi)
+    assert "100% of the region's voxels have NaN or infinite values" in str(found())
+    for path in (real, imag):
+        change(path, np.zeros_like)
+    assert f"0 not finite, {roi.sum()} zero in every frame" in str(found())
