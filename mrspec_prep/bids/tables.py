@@ -12,6 +12,10 @@ from mrspec_prep.physics.encodings import B0_CEILING
 
 COLUMNS = ("gx", "gy", "gz", "b", "TE", "TI", "TR")
 KINDS = {"TE": "EchoTime", "TI": "InversionTime", "TR": "RepetitionTime"}
+#: per column: largest value [s] that is taken for seconds written among ms, and what tells the two apart
+LARGEST_AMONG_MS = {"TE": 1.0, "TI": 5.0, "TR": 20.0}
+MIXED_FACTOR = 50  # between the largest of the small values and the smallest of the large ones
+ALIKE = 5  # small values in s and large ones in ms are the same kind of time within this factor
 ENDINGS = ("acqparams.tsv", "gradechoinv.txt")
 OTHER_NAMES = {"bval": "b", "bvalue": "b", "echotime": "TE", "inversiontime": "TI", "repetitiontime": "TR"}
 
@@ -95,6 +99,8 @@ def read_table(path, n_volumes):
         table.direction = unit_directions(_vectors(columns, table.bvalue), table.bvalue, path)
     times = {name: _complete(columns[name], name, path) for name in KINDS if name in columns}
     times = {name: values for name, values in times.items() if values is not None}
+    for name, values in times.items():
+        _refuse_mixed(values, name, path)
     in_seconds = _unit_is_seconds(times, path)
     factor = MS_PER_S if in_seconds else 1.0
     table.echo_time, table.inversion_time, table.repetition_time = (
@@ -175,6 +181,27 @@ def _complete(values, name, path):
             remedy="give the time of each volume",
         )
     return values
+
+
+def _refuse_mixed(values, name, path):
+    """Raise InputError where one column seems to hold seconds in some rows and milliseconds in others."""
+    if values.max() <= LONGEST[KINDS[name]]:
+        return
+    small = values <= LARGEST_AMONG_MS[name]
+    if not small.any() or small.all():
+        return
+    lowest, highest = values[~small].min(), values[~small].max()
+    apart = lowest >= MIXED_FACTOR * values[small].max()
+    alike = lowest / ALIKE <= MS_PER_S * values[small].min() and MS_PER_S * values[small].max() <= ALIKE * highest
+    if apart and alike:
+        row = int(np.argmax(small))
+        raise InputError(
+            f"column {name} seems to mix seconds and milliseconds",
+            file=path,
+            value=f"{values[row]:g} in row {row + 1} and {int(small.sum()) - 1} more so small, the others {lowest:g} "
+            f"to {highest:g}",
+            remedy=f"write all times in ms; if {values[row]:g} ms is meant, NaN here and times in s in the sidecar",
+        )
 
 
 def _unit_is_seconds(times, path):

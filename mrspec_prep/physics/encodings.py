@@ -10,6 +10,7 @@ AXES = ("bvalue", "echo_time", "inversion_time", "repetition_time")
 COLUMNS = (*AXES, "inversion_efficiency")  # one number per volume each
 UNIT_TOLERANCE = 0.05  # how far the length of a direction may be from 1
 B0_CEILING = 50.0  # s/mm2: above this a volume is never called b=0
+LOWEST_SHELL = 1.05  # of the lowest b: volumes up to here stand for b=0 where none is unweighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +177,10 @@ class Encodings:
         return rank[inverse.ravel()], first[order]
 
     def reference(self):
-        """Indices of the volumes with the most signal: b=0 at the shortest TE (and the longest TI)."""
+        """Indices of the volumes with the most signal: b=0, else the lowest b, at the shortest TE (and longest TI)."""
         keep = self.is_b0()
+        if self.bvalue is not None and not keep.any():
+            keep = self.bvalue <= LOWEST_SHELL * self.bvalue.min()
         if self.echo_time is not None and keep.any():
             keep &= self.echo_time <= self.echo_time[keep].min() * 1.001
         if self.inversion_time is not None and keep.any():

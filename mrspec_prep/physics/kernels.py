@@ -149,7 +149,8 @@ def possible_kernels(encodings):
     """Kernels whose every axis is varied by the protocol, most axes first.
 
     A kernel that leaves out a contrast which varies is listed too: it is possible for a
-    subset of the volumes only. ``adc-kurtosis`` needs three distinct b-values.
+    subset of the volumes only. ``adc-kurtosis`` needs three distinct b-values; a kernel without diffusion needs
+    unweighted volumes where b varies.
 
     Examples
     --------
@@ -162,4 +163,6 @@ def possible_kernels(encodings):
     names = [name for name, axes in KERNELS.items() if {NEEDS[axis] for axis in axes} <= varied]
     if encodings.bvalue is not None and len(np.unique(np.round(encodings.bvalue, -2))) < 3:
         names = [name for name in names if name != "adc-kurtosis"]
+    if "bvalue" in varied and not encodings.is_b0().any():
+        names = [name for name in names if "bvalue" in {NEEDS[axis] for axis in KERNELS[name]}]
     return tuple(sorted(names, key=lambda name: -len(KERNELS[name])))

@@ -11,6 +11,7 @@ from mrspec_prep.bids.nifti import in_words
 from mrspec_prep.bids.volumes import load_map, series_shape
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
+from mrspec_prep.physics.encodings import B0_CEILING
 from mrspec_prep.spectra.design.echo_decay import echo_decay
 from mrspec_prep.spectra.noise.masking import automatic_mask
 from mrspec_prep.workflows.mrf_planning import check_fingerprinting
@@ -64,6 +65,8 @@ def check_echo_decay(plan):
     if encodings.inversion_time is not None:
         wanted &= encodings.inversion_time >= 0.999 * encodings.inversion_time.max()
     wanted = np.flatnonzero(wanted)
+    if not len(wanted):
+        return
     reference = load_reference(series)[0]
     signals = load_signals(series, np.ones(reference.shape, bool), wanted)
     decay = echo_decay(signals, encodings.echo_time[wanted], automatic_mask(reference).ravel())
@@ -140,7 +143,7 @@ def _check_noise(plan):
         raise InputError(
             "no unweighted encoding is repeated, so that b0-repeats cannot tell the noise",
             file=plan.series.images[0],
-            value=f"{int(encodings.is_b0().sum())} volumes with b=0, all different",
+            value=_unweighted_in_words(encodings),
             remedy="--noise residual, or a number",
         )
     if method == "auto":
@@ -153,6 +156,13 @@ def _check_noise(plan):
             value=f"{len(encodings)} volumes",
             remedy="--noise NUMBER, the standard deviation in units of the image, or --noise neighbours",
         )
+
+
+def _unweighted_in_words(encodings):
+    unweighted = int(encodings.is_b0().sum())
+    if unweighted:
+        return f"{unweighted} volumes with b=0, all different"
+    return f"no volume with b <= {B0_CEILING:g} s/mm2, the lowest b is {encodings.bvalue.min():g}"
 
 
 def _check_regions(plan):

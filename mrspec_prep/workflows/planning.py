@@ -15,6 +15,7 @@ from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics import KERNELS, default_grid, kernel_axes
+from mrspec_prep.physics.encodings import B0_CEILING
 from mrspec_prep.physics.kernels import NEEDS
 from mrspec_prep.workflow_files import find_workflow, list_workflows
 from mrspec_prep.workflows.classifier_planning import with_classifier
@@ -207,7 +208,8 @@ def _plan_series(series, workflow, overrides, derivatives, seed):
     noise_map = None
     if isinstance(options.noise.method, str) and options.noise.method.endswith((".nii", ".nii.gz")):
         noise_map = find_masks(series, [], pattern=options.noise.method)[0]
-    series = replace(series, notes=(*series.notes, *notes, *_noise_notes(series, options.noise.method)))
+    said = [*_unweighted_notes(series.encodings), *_noise_notes(series, options.noise.method)]
+    series = replace(series, notes=(*series.notes, *notes, *said))
     options = with_scan_cnn(with_classifier(options, series), series)
     wanted, options = options.maps.model, with_maps(options, series)
     if wanted != options.maps.model:
@@ -329,6 +331,13 @@ def restrict_to_kernel(series, kernel):
         values = getattr(series.encodings.take(keep), contrast)
         if contrast == "bvalue":
             index = series.encodings.take(keep).is_b0()
+            if not index.any():
+                raise InputError(
+                    f"kernel {kernel} has no diffusion, and no volume is unweighted (b <= {B0_CEILING:g} s/mm2)",
+                    file=series.images[0],
+                    value=f"lowest b {values.min():g} s/mm2",
+                    remedy=f"choose a workflow with diffusion (here: {workflow_for(kernel_for(series)).stem})",
+                )
         else:
             index = values == (values.min() if contrast == "echo_time" else values.max())
         positions = index.nonzero()[0] if isinstance(keep, slice) else keep[index]
@@ -346,6 +355,16 @@ def with_efficiency(series, kernel, efficiency):
     if "t1" not in kernel_axes(kernel) or efficiency in ("auto", 1):
         return series
     return replace(series, encodings=replace(series.encodings, inversion_efficiency=float(efficiency)))
+
+
+def _unweighted_notes(encodings):
+    """What the user should know where no volume is unweighted."""
+    if encodings.is_b0().any():
+        return []
+    return [
+        f"No volume is unweighted (b <= {B0_CEILING:g} s/mm2): S0 is extrapolated from b >= {encodings.bvalue.min():g} "
+        "s/mm2, and volumes of the lowest b stand for b=0 in the reference image, mask and SNR."
+    ]
 
 
 def _noise_notes(series, method):

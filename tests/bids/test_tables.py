@@ -55,6 +55,38 @@ def test_seconds_are_recognised_and_said(tiny, rows, expected):
     assert "recognised as seconds" in table.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["0.06 NaN"] * 9 + ["90 NaN"] * 3 + ["120 NaN"] * 3, "column TE seems to mix.*0.06 in row 1 and 8 more"),
+        (["90 NaN", "0.12 NaN", "60 NaN"], "column TE seems to mix.*0.12 in row 2 and 0 more"),
+        (["80 2", "80 400", "80 1500"], "column TI seems to mix.*2 in row 1"),
+        (["80 20 7.5", "80 200 7500"], "column TR seems to mix"),
+    ],
+)
+def test_units_that_change_within_a_column_are_refused(tiny, rows, message):
+    text = "".join(f"0 0 1 {100 * i} {row}\n" for i, row in enumerate(rows))
+    with pytest.raises(InputError, match=f"{message}.*Remedy: write all times in ms"):
+        read_table(tiny.text("x_gradechoinv.txt", text), len(rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "times"),
+    [
+        ("echo_time", [0.05, 0.5, 2.0, 5.0, 12.0, 30.0]),  # ultrashort, spaced over decades
+        ("echo_time", [0.03, 4.6]),  # ultrashort and in phase
+        ("echo_time", [0.5, 1.2, 90.0]),
+        ("inversion_time", [10.0, 5000.0]),
+        ("inversion_time", [5.0, 50.0, 500.0, 5000.0]),
+        ("repetition_time", [15.0, 120.0, 3000.0]),
+    ],
+)
+def test_short_times_in_milliseconds_are_read(tiny, column, times):
+    place = {"echo_time": "{} NaN NaN", "inversion_time": "NaN {} NaN", "repetition_time": "NaN NaN {}"}[column]
+    text = "".join(f"0 0 1 {100 * i} {place.format(t)}\n" for i, t in enumerate(times))
+    assert getattr(read_table(tiny.text("x_gradechoinv.txt", text), len(times)), column).tolist() == times
+
+
 def test_seconds_and_milliseconds_give_the_same_table(tiny):
     rows = np.array([[0, 0, 0, 0, 80, 20, 7500], [0, 0, 1, 1000, 105, 1236.4, 7500]])
     tables = []

@@ -70,7 +70,13 @@ def test_reference_is_b0_at_shortest_te_and_longest_ti():
     assert ZEBRA.reference().tolist() == [0, 1]
     t1_t2 = Encodings(inversion_time=[50.0, 50.0, 2000.0, 2000.0], echo_time=[10.0, 40.0, 10.0, 40.0])
     assert t1_t2.reference().tolist() == [2]
-    assert Encodings(bvalue=[200.0, 1000.0]).reference().size == 0
+
+
+def test_reference_is_the_lowest_b_at_the_shortest_te_where_no_volume_is_unweighted():
+    weighted = Encodings(bvalue=[100.0, 800.0, 101.0, 100.0, 200.0], echo_time=[90.0, 60.0, 60.0, 60.0, 60.0])
+    assert not weighted.is_b0().any()
+    assert weighted.reference().tolist() == [2, 3]
+    assert Encodings(bvalue=[200.0, 1000.0]).reference().tolist() == [0]
 
 
 def test_groups_hold_equal_encodings_and_ignore_direction():

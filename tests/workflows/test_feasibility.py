@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,10 +7,14 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.images import load_reference
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.options import load_options
+from mrspec_prep.physics import possible_kernels
+from mrspec_prep.physics.models import model_named
+from mrspec_prep.physics.models.prepare import volumes_of
 from mrspec_prep.workflows.feasibility import check_feasible, n_distinct
-from mrspec_prep.workflows.planning import ParticipantPlan, plan_participant
+from mrspec_prep.workflows.planning import ParticipantPlan, plan_participant, restrict_to_kernel
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 
@@ -59,6 +64,42 @@ def test_noise_from_repeats_needs_repeats(plan):
     with pytest.raises(InputError, match="b0-repeats cannot tell.*Remedy: --noise residual"):
         check_feasible(with_volumes(plan, alone, options=options(plan, "noise.method=b0-repeats")))
     check_feasible(with_volumes(plan, alone, options=options(plan, "noise.method=residual")))
+
+
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory):
+    """Plan of the example as if its lowest b were 100 s/mm2."""
+    folder = tmp_path_factory.mktemp("weighted")
+    shutil.copytree(ZEBRA / "sub-01", folder / "sub-01")
+    shutil.copy(ZEBRA / "dataset_description.json", folder)
+    for path in folder.rglob("*.bval"):
+        np.savetxt(path, np.loadtxt(path, ndmin=2) + 100, fmt="%g")
+    for path in folder.rglob("*.bvec"):
+        directions = np.loadtxt(path)
+        np.savetxt(path, np.where(np.linalg.norm(directions, axis=0) > 0, directions, [[0], [0], [1]]), fmt="%.6f")
+    return plan_participant(open_layout(folder, ["01"]), "01")
+
+
+def test_a_series_without_unweighted_volumes_is_planned_and_said(plan, weighted):
+    check_feasible(weighted)
+    ours, theirs = weighted.series[0], plan.series[0]
+    assert ours.kernel == "adc-t2star"
+    (note,) = [note for note in ours.series.notes if "No volume is unweighted" in note]
+    assert "S0 is extrapolated from b >= 100 s/mm2" in note
+    np.testing.assert_array_equal(load_reference(ours.series)[0], load_reference(theirs.series)[0])
+    assert not [note for note in theirs.series.notes if "unweighted" in note]
+
+
+def test_what_needs_unweighted_volumes_is_refused_in_words(weighted):
+    encodings = weighted.series[0].series.encodings
+    with pytest.raises(InputError, match="t2star has no diffusion, and no volume is unweighted.*lowest b 100"):
+        restrict_to_kernel(weighted.series[0].series, "t2star")
+    repeats = replace(weighted.series[0], options=options(weighted, "noise.method=b0-repeats"))
+    with pytest.raises(InputError, match="no volume with b <= 50 s/mm2, the lowest b is 100"):
+        check_feasible(ParticipantPlan("01", (repeats,)))
+    with pytest.raises(ValueError, match="no diffusion and describes unweighted volumes, and the lowest b is 100"):
+        volumes_of(model_named("t2"), encodings)
+    assert possible_kernels(encodings) == ("adc-t2", "adc-t2star", "adc-kurtosis", "adc")
 
 
 def test_too_few_encodings_are_refused_before_anything_is_computed(plan):

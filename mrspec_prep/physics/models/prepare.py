@@ -79,6 +79,11 @@ def volumes_of(model: Model, encodings: Encodings):
         keep &= encodings.echo_time <= encodings.echo_time[keep].min() * 1.001
     if encodings.inversion_time is not None and "inversion_time" not in model.needs and keep.any():
         keep &= encodings.inversion_time >= encodings.inversion_time[keep].max() * 0.999
+    if encodings.bvalue is not None and not keep.any() and "bvalue" not in model.needs:
+        raise ValueError(
+            f"model {model.name} has no diffusion and describes unweighted volumes, and the lowest b is "
+            f"{encodings.bvalue.min():g} s/mm2"
+        )
     if not keep.any():
         raise ValueError(f"model {model.name} describes b <= {model.b_limit:g} s/mm2, and no volume has so little")
     kept = encodings.take(keep)
