@@ -167,7 +167,7 @@ ONES = np.ones((5, 240), complex)
         ({"method": "dictionnary"}, "did you mean 'dictionary'"),
         ({"rank": 0}, "rank must be a whole number from 1 to 240"),
         ({"rank": 241}, "rank must be a whole number"),
-        ({"noise_std": 0.0}, "noise_std must be finite and > 0"),
+        ({"noise_std": 0.0}, "noise_std must be a finite number > 0"),
         ({"grid": Grid(t1=[100.0, 200.0], t2=[300.0, 400.0])}, "no atom"),
         ({"grid": Grid(t1=[100.0, 200.0])}, "axes t1 and t2"),
         ({"settings": {"refined": True}}, "refined"),
