@@ -43,6 +43,7 @@ from mrspec_prep.options import OptionsError, load_options
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.workflow_files import WorkflowNotFoundError, list_workflows
 from mrspec_prep.workflows.feasibility import check_feasible
+from mrspec_prep.workflows.inputs import check_inputs_of
 from mrspec_prep.workflows.planning import plan_participant
 
 EXPECTED = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError, WeightsError)
@@ -123,6 +124,9 @@ def study(folder):
         try:
             plan = plan_participant(layout, "01")
             check_feasible(plan)
+            (checked,) = check_inputs_of([plan], folder / "out", 1)
+            if isinstance(checked, Exception):
+                raise checked
             for part in plan.series:
                 json.dumps(part.series.to_json(), ensure_ascii=False).encode()
                 load_signals(part.series, np.ones(series_shape(part.series), bool))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.atomic import write_json
 from mrspec_prep.bids.contents import InputRecord, digest_file
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
+from mrspec_prep.interfaces import mask as roi_node
 from mrspec_prep.workflows import inputs
 from mrspec_prep.workflows.feasibility import check_feasible
 from mrspec_prep.workflows.planning import plan_participant
@@ -231,6 +234,12 @@ DAMAGE = {
     "no counts": lambda text: text.replace('"n_voxels": 36', '"n_voxels": "many"'),
     "negative": lambda text: text.replace('"n_unusable": 0', '"n_unusable": -1'),
     "no digest": lambda text: text.replace('"findings": {\n  "', '"findings": {\n  "../'),
+    "no voxels": lambda text: text.replace('"n_voxels": 36', '"n_voxels": 0'),
+    "a voxel beyond": lambda text: re.sub(r'"first": \[\s+0', '"first": [ 99', text),
+    "an image beyond": lambda text: text.replace('"zero_volumes": []', '"zero_volumes": [[9, 0]]'),
+    "no pair": lambda text: text.replace('"zero_volumes": []', '"zero_volumes": [[1]]'),
+    "words": lambda text: text.replace('"zero_volumes": []', '"zero_volumes": [["a", "b"]]'),
+    "more images": lambda text: re.sub(r'"n_lost": \[', '"n_lost": [1, ', text),
     "a list": lambda text: "[1]",
 }
 
@@ -323,3 +332,21 @@ def test_fingerprints_are_read_before_computing_too(tmp_path):
     for path in (real, imag):
         change(path, np.zeros_like)
     assert f"0 not finite, {roi.sum()} zero in every frame" in str(found())
+
+
+def test_voxels_of_an_automatic_mask_are_told_when_it_is_drawn(place, monkeypatch):
+    def lost(values):
+        values[3, 3] = 0
+        return values
+
+    change(images(place)[1], lost)
+    plan = plan_participant(open_layout(place / "bids", ["01"]), "01")
+    series = write_json(place / "series.json", plan.series[0].series.to_json())
+    said = []
+    monkeypatch.setattr(roi_node.LOGGER, "warning", lambda words, *values: said.append(words % values))
+    for masks, n_said in (([], 1), ([mask(place, "01", np.ones((6, 6, 1)))], 0)):
+        said.clear()
+        node = roi_node.ComputeROI(series=str(series), masks=[str(path) for path in masks])
+        notes = json.loads(Path(node.run(cwd=str(place)).outputs.notes).read_text())["notes"]
+        assert "1 zero or negative in all volumes of sub-01_acq-te114_dwi.nii.gz." in notes[0]
+        assert said == [f"sub-01: {note}" for note in notes][:n_said]

@@ -109,8 +109,19 @@ class VoxelFinding:
         if set(plain) != set(kinds):
             raise KeyError("not the entries of a finding")
         made = {name: _checked(plain[name], kind) for name, kind in kinds.items()}
-        made["zero_volumes"] = tuple(tuple(pair) for pair in made["zero_volumes"])
+        made["zero_volumes"] = tuple(_checked(pair, tuple) for pair in plain["zero_volumes"])
+        numbers = [*made["n_lost"], *made["n_low"], *made["first"], *sum(made["zero_volumes"], ())]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise TypeError("not the numbers of a finding")
         return cls(**made)
+
+    def fits(self, n_images):
+        """Whether it can be one of a series of so many images."""
+        counts = {len(self.n_lost), len(self.n_low)} <= {0, n_images}
+        places = len(self.first) == 3 and all(len(pair) == 2 for pair in self.zero_volumes)
+        images = [image for image, _ in self.zero_volumes] if places else []
+        within = places and self.first[0] < self.n_voxels and max(images, default=0) < n_images > self.first[1]
+        return counts and within and self.n_unusable <= self.n_voxels
 
     @property
     def n_usable(self):

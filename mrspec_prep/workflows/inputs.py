@@ -92,7 +92,7 @@ def check_inputs(plan, record, readers, stopped=None):
     images = {image for scan in scans for image in scan.images}
     known = readers.map(lambda file: _known_digest(record, file, file in images), files)
     digests = dict(zip(files, known, strict=True))
-    todo = [scan for scan in scans if scan.key(digests) not in record.findings]
+    todo = [scan for scan in scans if not scan.is_known(record, digests)]
     takers = {image: [] for scan in todo for image in scan.images}
     for scan in todo:
         scan.prepare()
@@ -154,6 +154,11 @@ class _SpectralScan:
         if None in found:
             return None
         return hashlib.sha256(json.dumps([FORMAT, found, *self._asked()]).encode()).hexdigest()
+
+    def is_known(self, record, digests):
+        """Whether a record tells what these files hold."""
+        finding = record.findings.get(self.key(digests))
+        return finding is not None and finding.fits(len(self.series.images))
 
     def _asked(self):
         encodings = self.series.encodings
