@@ -21,6 +21,7 @@ from mrspec_prep.interfaces.base import (
 )
 from mrspec_prep.interfaces.nnls import from_arrays
 from mrspec_prep.spectra import default_regions, find_peaks, identify
+from mrspec_prep.spectra.regions.myelin import myelin_box
 
 ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map", "m0": "M0map"}
 
@@ -224,6 +225,10 @@ class SaveNNLS(SaveDerivatives):
                 region = name.removeprefix("region-")
                 about = fit | {"Region": region, "Bounds": regions[region]}
                 self._map(values, "fraction", model=kernel, param=region, desc="nnls", metadata=about)
+            elif name == "mwf":
+                box = myelin_box(kernel, self.series.encodings, grid, self.inputs.settings["nnls"]["regions"])
+                about = fit | {"Bounds": box, "Limits": _limits_in_words(box)}
+                self._map(values, name, "MWFmap", desc="nnls", metadata=about)
             elif self.series.datatype == "anat" and name in ANAT_MAPS:
                 self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
             elif name == "residual":
@@ -236,6 +241,13 @@ class SaveNNLS(SaveDerivatives):
         write_nnls_spectra(path, from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
         self.written.append(str(path))
         return self._end(runtime)
+
+
+def _limits_in_words(box):
+    """Limits of myelin water on its one axis, for the map's description."""
+    ((axis, (low, high)),) = box.items()
+    symbol = {"t2": "T2", "t2star": "T2*"}[axis]
+    return f"{symbol} below {high:g} ms" if low <= 0 else f"{symbol} from {low:g} to {high:g} ms"
 
 
 def _alpha_facts(arrays, settings):
@@ -284,6 +296,7 @@ class SaveInspect(SaveDerivatives):
         self._map(responsibilities.argmax(axis=1) + 1, "dseg", "dseg", seg="inspect", metadata=about)
         self._map(responsibilities, "probseg", "probseg", seg="inspect", metadata=about | {"LabelMap": labels})
         grid = grid_of(self.series, self.inputs.kernel)
+        selection.setdefault("held_out", np.full(len(selection["n_clusters"]), np.nan))  # n/a where not computed
         path = self._path("spectra", ".h5", model=kernel, desc="inspect")
         write_cluster_spectra(
             path,

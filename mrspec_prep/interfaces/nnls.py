@@ -21,6 +21,7 @@ from mrspec_prep.options import ALPHA_RULES
 from mrspec_prep.spectra import choose_alpha, default_regions, fit_nnls, integrate_regions, mean_parameters
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
 from mrspec_prep.spectra.noise.residuals import residual_freedom, residual_in_sigmas
+from mrspec_prep.spectra.regions.myelin import REGION, myelin_box
 from mrspec_prep.spectra.space.sharing import SharedSignals, share_signals
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
 from mrspec_prep.spectra.voxelwise.storage import storable
@@ -68,6 +69,8 @@ class FitNNLS(SimpleInterface):
             fitted = fit_nnls(shared.signals, reduced, choice, tolerance)
             result = storable(fitted, shared.signals, reduced, tolerance)
             maps = {f"region-{key}": value for key, value in integrate_regions(result, grid, regions).items()}
+            if series.datatype == "anat" and (box := myelin_box(name, series.encodings, grid, self.inputs.regions)):
+                maps["mwf"] = integrate_regions(result, grid, {REGION: box})[REGION]
             maps |= mean_parameters(result, grid, name, series.encodings)
             group_of, _ = series.encodings.groups()
             compared = np.load(self.inputs.residual_signals) if self.inputs.residual_signals else signals

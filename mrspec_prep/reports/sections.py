@@ -300,7 +300,7 @@ def selection_blocks(series, caption, pen, warning=""):
     titles = {"n_clusters": "clusters", "log_likelihood": "log-likelihood", "n_parameters": "parameters", "bic": "BIC",
               "aic": "AIC", "held_out": "held-out", "stability": "stability", "n_steps": "steps",
               "converged": "converged"}  # fmt: skip
-    shown = [name for name in titles if name in table]
+    shown = [name for name in titles if name in table and not np.isnan(np.asarray(table[name], float)).all()]
     rows = [[_entry_of_table(name, table[name][row]) for name in shown] for row in range(len(table["n_clusters"]))]
     folded = "The curves as a table" if len(rows) > 1 else ""
     yield table_block([titles[name] for name in shown], rows, folded=folded)

@@ -73,6 +73,13 @@ def test_sidecars_of_clusters_say_the_prior_and_its_weight(saved):
     assert fit["spatial_weight"] >= 0
 
 
+def test_the_selection_table_has_all_its_columns_and_na_where_nothing_was_held_out(saved):
+    lines = (saved[0] / "sub-01_desc-inspect_selection.tsv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    assert {"n_clusters", "log_likelihood", "bic", "aic", "held_out", "stability"} <= set(rows[0])
+    assert all(row["held_out"] == "n/a" and row["bic"] != "n/a" for row in rows)
+
+
 def test_neighbours_are_those_of_the_roi_and_the_voxel_size(plan):
     (series,) = plan.series
     found = neighbours_in(series.series, np.ones((2, 1, 1), bool), 6)
