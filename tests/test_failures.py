@@ -202,6 +202,12 @@ PROVOKED = {
     "the masks have no voxel in common": masked(1, 1),
     "… of the region's voxels have NaN, infinite or non-positive signal …": lambda f: image(f, lambda data: -data),
     "volume … is zero in the whole region": lambda f: image(f, lambda data: data * np.array([1, 1, 0, 1, 1, 1])),
+    "column … seems to mix seconds and milliseconds": lambda f: (f / "sub-01_acqparams.tsv").write_text(
+        "gx gy gz b TE TI TR\n" + "".join(f"0 0 0 0 {te} NaN 4000\n" for te in [0.05] * 3 + [50] * 3)
+    ),
+    "kernel … has no diffusion, and no volume is unweighted": lambda f: (
+        table(f, "700 1400 700 700 1400 700", "1 1 1 1 1 1\n0 0 0 0 0 0\n0 0 0 0 0 0"), planned(f, "kernel.name=t2")
+    ),
     "the reference image has the same value everywhere, so that no mask can be drawn on it": lambda f: (
         image(f, lambda data: 0 * data + 7), planned(f, "mask.source=automatic")
     ),
