@@ -284,7 +284,7 @@ def _map_sidecar(key, entry, metadata):
         "Units": entry["disk_unit"],
         "Description": description,
         "EstimationAlgorithm": entry["algorithm"],
-        "EstimationReference": references_of(entry["references"]),
+        **({"EstimationReference": references_of(entry["references"])} if entry["references"] else {}),
         "SkullStripped": bool(entry.get("masked", True)),
         "SpatialReference": metadata["Sources"][0] if metadata["Sources"] else "n/a",
         "SoftwareVersion": f"mrspec_prep {__version__}",

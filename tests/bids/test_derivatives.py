@@ -170,6 +170,19 @@ def test_map_takes_geometry_and_type(tmp_path, like, roi):
     assert np.isnan(image.dataobj.slope) or image.dataobj.slope == 1
 
 
+def test_references_are_named_or_left_out_and_never_empty(tmp_path, like, roi):
+    out, n = tmp_path / "out", int(roi.sum())
+    start_dataset(out, like.parents[2], {})
+    references = {}
+    for key in ("residual", "reference", "roi"):
+        path = write_map(
+            dwimap(out, key), np.ones(roi.shape if key == "reference" else n), roi, like, key=key, metadata=METADATA
+        )
+        references[key] = read_json(sidecar_path(path)).get("EstimationReference", "left out")
+    assert references["residual"] and all("doi:" in one for one in references["residual"])
+    assert references["reference"] == references["roi"] == "left out"
+
+
 def test_milliseconds_become_seconds_and_come_back(tmp_path, like, roi):
     path = write_map(dwimap(tmp_path), np.full(roi.sum(), 60.0), roi, like, key="t2star", metadata=METADATA)
     stored = nib.load(path).get_fdata()
