@@ -61,12 +61,18 @@ class LenientCache(FunctionCache):
             return None
 
     def save_overload(self, sig, data):
-        """Save compiled code where that is possible."""
+        """Save compiled code where that is possible.
+
+        Code that links what another process has compiled and saved meanwhile may have no object of its own ("no
+        compiled object yet"); it serves this process, and the next one compiles it.
+        """
         try:
             super().save_overload(sig, data)
         except OSError as error:
             LOGGER.warning("Compiled code cannot be kept in %s: %s", self.cache_path, error.strerror)
             self.disable()
+        except DAMAGED as error:
+            LOGGER.debug("Compiled code is not kept in %s: %s", self.cache_path, error)
 
 
 _threads = ContextVar("threads", default=None)

@@ -79,6 +79,21 @@ def test_compiled_code_that_cannot_be_kept_is_used(tmp_path, monkeypatch, caplog
     assert "cannot be kept" in caplog.text and "No space left" in caplog.text
 
 
+def test_compiled_code_without_an_object_of_its_own_is_used(monkeypatch, caplog):
+    """What linking the code of another process, saved meanwhile, may end in."""
+
+    def unlinked(*_):
+        raise RuntimeError("no compiled object yet for <Library 'fourfold'>")
+
+    monkeypatch.setattr(module.FunctionCache, "save_overload", unlinked)
+
+    def fourfold(x):
+        return 4 * x
+
+    assert module.compiled(fourfold)(5) == 20
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize(("setting", "most"), [("1", 1), ("1,4", 1), ("no number", 10**6)])
 def test_omp_num_threads_is_respected(monkeypatch, setting, most):
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
