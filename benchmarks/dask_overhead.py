@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulated_study import KERNEL, compartment_values, encodings_of
-from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
-from mrspec_prep.interfaces.dask_cluster import dask_client
-from mrspec_prep.interfaces.dask_shards import DaskExecutor
-from mrspec_prep.interfaces.group_members import member_of, protocol_of
+from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
+from mrspec_prep.interfaces.group.dask_cluster import dask_client
+from mrspec_prep.interfaces.group.dask_shards import DaskExecutor
+from mrspec_prep.interfaces.group.members import member_of, protocol_of
 from mrspec_prep.physics import add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra.compression.truncation import compress_signals, truncate_kernel
 from mrspec_prep.spectra.group import Sent, ThreadExecutor

@@ -12,39 +12,39 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from mrspec_prep.bids.compressed import CompressedProtocol, read_compressed, read_protocol, write_compressed
-from mrspec_prep.bids.compressed_checks import check_sigma
-from mrspec_prep.bids.derivatives import read_map, read_table, start_dataset
+from mrspec_prep.bids.cohort.participants import read_participants
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.filters import filter_images
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.schedules import read_schedule
+from mrspec_prep.bids.input.tables import read_table as read_volume_table
+from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.nifti import iterate_volumes, read_grid
-from mrspec_prep.bids.participants import read_participants
-from mrspec_prep.bids.schedules import read_schedule
-from mrspec_prep.bids.spectra_files import (
+from mrspec_prep.bids.output.compressed import CompressedProtocol, read_compressed, read_protocol, write_compressed
+from mrspec_prep.bids.output.compressed_checks import check_sigma
+from mrspec_prep.bids.output.derivatives import read_map, read_table, start_dataset
+from mrspec_prep.bids.output.spectra_files import (
     read_cluster_spectra,
     read_mean_spectrum,
     read_nnls_spectra,
     write_cluster_spectra,
     write_nnls_spectra,
 )
-from mrspec_prep.bids.tables import read_table as read_volume_table
-from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.cli.history import WorkDirError, finished_key, forget_finished, remove_stale
 from mrspec_prep.cli.parser import build_parser
 from mrspec_prep.cli.plugin_file import plugin_of
 from mrspec_prep.cli.resources import Resources
 from mrspec_prep.cli.settings import run_settings
-from mrspec_prep.interfaces.dask_cluster import check_dask
+from mrspec_prep.interfaces.group.dask_cluster import check_dask
 from mrspec_prep.networks.weights import WeightsError, read_weights, write_weights
 from mrspec_prep.options import OptionsError, load_options
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.workflow_files import WorkflowNotFoundError, list_workflows
-from mrspec_prep.workflows.feasibility import check_feasible
-from mrspec_prep.workflows.inputs import check_inputs_of
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.feasibility import check_feasible
+from mrspec_prep.workflows.planning.inputs import check_inputs_of
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 EXPECTED = (InputError, OptionsError, WorkflowNotFoundError, WorkDirError, WeightsError)
 SHAPE, BVALUES = (3, 2, 2), (0, 0, 700, 1000, 0, 700)

@@ -34,9 +34,9 @@ from scipy.stats import chi2
 from benchmarks.maps_halves import COLUMNS, angle_between, half_split, measures
 from benchmarks.maps_methods import GAUSSIAN, RICIAN, Store, chosen, rows_by_likelihood, run_row
 from benchmarks.maps_pictures import half_maps
-from mrspec_prep.bids.images import find_masks, load_mask, load_signals
+from mrspec_prep.bids.input.images import find_masks, load_mask, load_signals
+from mrspec_prep.bids.input.series import find_series
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import find_series
 from mrspec_prep.networks import fit_maps
 from mrspec_prep.options import Options
 from mrspec_prep.physics import Encodings

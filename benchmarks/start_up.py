@@ -47,8 +47,8 @@ def make_dataset(root, n_participants, n_images):
 
 def time_index(root, database=None):
     """Seconds that pass and of the processor for the index of one participant and its series, libraries loaded."""
+    from mrspec_prep.bids.input.series import find_series
     from mrspec_prep.bids.layout import open_layout
-    from mrspec_prep.bids.series import find_series
     from mrspec_prep.options import SelectOptions
 
     began, used = time.perf_counter(), time.process_time()

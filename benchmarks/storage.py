@@ -16,14 +16,14 @@ import numpy as np
 
 from benchmarks.nnls import Row, objective, problem
 from benchmarks.protocols import placenta
-from mrspec_prep.bids.images import load_reference, load_signals
+from mrspec_prep.bids.input.images import load_reference, load_signals
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.spectra_files import read_nnls_spectra, write_nnls_spectra
+from mrspec_prep.bids.output.spectra_files import read_nnls_spectra, write_nnls_spectra
 from mrspec_prep.interfaces.base import kernel_of
 from mrspec_prep.physics import default_grid, kernel_axes
 from mrspec_prep.spectra import fit_nnls, reduce_kernel
 from mrspec_prep.spectra.voxelwise.storage import storable
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 N_VOXELS = 4096
 BRIGHT = 0.2  # of the brightest voxel

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import read_map
+from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.networks import CompartmentClassifier

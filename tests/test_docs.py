@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from docs.builder import command_line, outputs, pages, settings
-from mrspec_prep.bids.catalogue import load_catalogue
+from mrspec_prep.bids.output.catalogue import load_catalogue
 from mrspec_prep.cli.parser import build_parser
 from mrspec_prep.options import Options, load_options
 from mrspec_prep.physics.kernels import KERNELS

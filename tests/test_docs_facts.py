@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrspec_prep.bids.catalogue import data_text, load_catalogue
+from mrspec_prep.bids.output.catalogue import data_text, load_catalogue
 from mrspec_prep.networks import METHODS
 from mrspec_prep.networks.fingerprinting.dictionary import default_grid
 from mrspec_prep.networks.fingerprinting.reconstruction import N_ITERATIONS

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from bids import BIDSLayout
 
-from mrspec_prep.bids.cohort import collect_cohort
-from mrspec_prep.bids.compressed import read_compressed
-from mrspec_prep.bids.derivatives import parse_name, pybids_config, read_map
+from mrspec_prep.bids.cohort.collect import collect_cohort
+from mrspec_prep.bids.output.compressed import read_compressed
+from mrspec_prep.bids.output.derivatives import parse_name, pybids_config, read_map
 from tests.docs_pages import DOCS, blocks
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"

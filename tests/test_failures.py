@@ -17,9 +17,9 @@ from filelock import FileLock
 
 from benchmarks.fuzz_targets import make_study
 from docs.builder import messages
-from mrspec_prep.bids.contents import tally_image
 from mrspec_prep.bids.errors import InputError, unreadable
-from mrspec_prep.bids.images import load_mask
+from mrspec_prep.bids.input.contents import tally_image
+from mrspec_prep.bids.input.images import load_mask
 from mrspec_prep.bids.layout import open_layout, select_participants
 from mrspec_prep.bids.nifti import REAL
 from mrspec_prep.cli import history, participants
@@ -30,10 +30,10 @@ from mrspec_prep.cli.run import run
 from mrspec_prep.options import OptionsError, load_options
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
-from mrspec_prep.workflows.feasibility import check_feasible, check_memory
-from mrspec_prep.workflows.inputs import check_inputs_of
-from mrspec_prep.workflows.planning import plan_participant
-from mrspec_prep.workflows.plugins import DISK_FULL, WORKER_DIED
+from mrspec_prep.workflows.planning.feasibility import check_feasible, check_memory
+from mrspec_prep.workflows.planning.inputs import check_inputs_of
+from mrspec_prep.workflows.planning.participant import plan_participant
+from mrspec_prep.workflows.running.multiproc import DISK_FULL, WORKER_DIED
 from tests.docs_pages import DOCS
 
 PAGE = (DOCS / "failures.md").read_text(encoding="utf-8")
@@ -57,8 +57,8 @@ def pattern(message):
 def source_texts():
     """Texts of the rooms that speak to the user, ``…`` for what varies; problems of all rooms with their remedies."""
     texts = {f"{problem}. Remedy: {remedy}" for _, problem, remedy in messages.messages()}
-    rooms = ("", "cli", "workflows", "interfaces")
-    speaking = (path for room in rooms for path in (messages.PACKAGE / room).glob("*.py"))
+    patterns = ("*.py", *(f"{room}/**/*.py" for room in ("cli", "workflows", "interfaces")))
+    speaking = (path for pattern in patterns for path in messages.PACKAGE.glob(pattern))
     for path in speaking:
         for node in ast.walk(messages.tree_of(path)):
             if isinstance(node, ast.JoinedStr | ast.BinOp):

@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.atomic import write_json
-from mrspec_prep.bids.compressed import write_compressed
-from mrspec_prep.bids.derivatives import output_path, read_table, start_dataset
-from mrspec_prep.bids.spectra_files import read_cluster_spectra
+from mrspec_prep.bids.output.compressed import write_compressed
+from mrspec_prep.bids.output.derivatives import output_path, read_table, start_dataset
+from mrspec_prep.bids.output.spectra_files import read_cluster_spectra
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
-from mrspec_prep.interfaces import checkpoints, group_fit, reportlets
+from mrspec_prep.interfaces import reportlets
+from mrspec_prep.interfaces.group import checkpoints
+from mrspec_prep.interfaces.group import fit as group_fit
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.workflows.group import init_group_wf as group_wf
 from mrspec_prep.workflows.group import maps_mem_gb, parts_of
-from mrspec_prep.workflows.measured_memory import measured_before
+from mrspec_prep.workflows.running.measured_memory import measured_before
 from tests.bids.compressed_files import ABOUT, damage, small_protocol
 
 BOUNDS = {"diffusivity": [0.1, 40.0], "t2star": [10.0, 800.0]}

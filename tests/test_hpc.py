@@ -9,7 +9,7 @@ import yaml
 
 from mrspec_prep.cli.parser import build_parser
 from mrspec_prep.cli.plugin_file import read_plugin
-from mrspec_prep.workflows.execution import RESILIENT
+from mrspec_prep.workflows.running.execution import RESILIENT
 
 HPC = Path(__file__).parents[1] / "workflows" / "hpc"
 STAND_INS = {

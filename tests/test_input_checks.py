@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.atomic import write_json
-from mrspec_prep.bids.contents import InputRecord, digest_file
+from mrspec_prep.bids.input.contents import InputRecord, digest_file
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import mask as roi_node
-from mrspec_prep.workflows import inputs
-from mrspec_prep.workflows.feasibility import check_feasible
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning import inputs
+from mrspec_prep.workflows.planning.feasibility import check_feasible
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 ZEBRA, MRF = EXAMPLES / "zebra_t2star-adc", EXAMPLES / "mrf"

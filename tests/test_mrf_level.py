@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import read_map, read_table
+from mrspec_prep.bids.output.derivatives import read_map, read_table
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import fingerprints as node

@@ -8,8 +8,8 @@ import nibabel as nib
 import pytest
 from bids import BIDSLayout
 
-from mrspec_prep.bids.derivative_dataset import known_datasets
-from mrspec_prep.bids.derivatives import pybids_config
+from mrspec_prep.bids.output.derivative_dataset import known_datasets
+from mrspec_prep.bids.output.derivatives import pybids_config
 from mrspec_prep.bids.uris import path_of_uri
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command

@@ -11,7 +11,7 @@ import pytest
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import reportlets
-from mrspec_prep.workflows.measured_memory import measured_before
+from mrspec_prep.workflows.running.measured_memory import measured_before
 
 ZEBRA = Path(__file__).parents[1] / "bids_examples" / "zebra_t2star-adc"
 pytestmark = pytest.mark.timeout(200)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_study import TISSUES, Study, organ_mask, scans_of, write_study
-from mrspec_prep.bids.derivatives import read_table
+from mrspec_prep.bids.output.derivatives import read_table
 
 SMALL = Study(
     n_participants=4, n_pathological=1, n_repeated=1, shape=(8, 8, 2), protocols=("placenta", "short"), separate=True

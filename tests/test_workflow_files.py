@@ -14,7 +14,7 @@ from mrspec_prep.options import Options, OptionsError, load_options
 from mrspec_prep.physics import KERNELS
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow, list_workflows
-from mrspec_prep.workflows.planning import workflow_for
+from mrspec_prep.workflows.planning.participant import workflow_for
 
 ROOT = Path(__file__).parents[1]
 FILES = list_workflows()

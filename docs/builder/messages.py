@@ -14,15 +14,16 @@ VARIES = "…"
 PARTS = {
     "Command line, folders, work directory": ("cli/", "bids/errors.py", "bids/yaml_files.py"),
     "Settings and workflow files": ("options/", "workflow_files.py"),
-    "Fingerprinting": ("bids/fingerprints.py", "bids/samplings.py", "bids/schedules.py", "workflows/mrf_planning.py"),
-    "Preprocessed images": ("bids/preprocessed", "bids/provenance.py"),
-    "The group level": ("bids/cohort", "bids/participants.py", "workflows/group_planning.py", "interfaces/group_fit.py",
-                        "interfaces/dask_cluster.py"),
-    "Results of earlier runs": ("bids/contiguous.py", "bids/derivative", "bids/measured.py", "bids/spectra_files.py",
-                                "reports/"),
+    "Fingerprinting": (
+        *(f"bids/input/{name}.py" for name in ("fingerprints", "samplings", "schedules")),
+        "workflows/planning/mrf.py",
+    ),
+    "Preprocessed images": ("bids/input/preprocessed", "bids/input/provenance.py"),
+    "The group level": ("bids/cohort/", "workflows/planning/group.py", "interfaces/group/"),
+    "Results of earlier runs": ("bids/output/", "reports/"),
     "Images, sidecars, tables": ("bids/",),
     "What a method needs": ("interfaces/", "workflows/"),
-}  # fmt: skip
+}
 
 
 def text():

@@ -3,7 +3,7 @@
 import re
 
 from docs.builder.tables import table
-from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue
+from mrspec_prep.bids.output.catalogue import load_bibliography, load_catalogue
 
 #: heading: which keys of `[maps]` it holds
 GROUPS = {

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from mrspec_prep.bids.catalogue import axis_entry, cluster_color
-from mrspec_prep.bids.derivatives import read_map, read_table
-from mrspec_prep.bids.spectra_files import read_cluster_spectra
+from mrspec_prep.bids.output.catalogue import axis_entry, cluster_color
+from mrspec_prep.bids.output.derivatives import read_map, read_table
+from mrspec_prep.bids.output.spectra_files import read_cluster_spectra
 
 HERE = Path(__file__).parents[1]
 SLICE = 1  # of the four of the bundled placentas

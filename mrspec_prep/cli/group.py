@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.output.derivatives import start_dataset
 from mrspec_prep.cli.group_history import (
     PAGE,
     claim_group,
@@ -17,22 +17,22 @@ from mrspec_prep.cli.group_history import (
     mark_group,
     remove_stale_group,
 )
-from mrspec_prep.cli.group_preview import describe_group, name_of
 from mrspec_prep.cli.history import claim_work_dir
 from mrspec_prep.cli.messages import save_measured
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
 from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
+from mrspec_prep.cli.preview.group import describe_group, name_of
 from mrspec_prep.options import GroupOptions
 from mrspec_prep.reports.crashes import with_remedy
-from mrspec_prep.reports.group import build_group_report
-from mrspec_prep.reports.group_collect import collect_group
+from mrspec_prep.reports.group.collect import collect_group
+from mrspec_prep.reports.group.page import build_group_report
 from mrspec_prep.workflow_files import find_workflow
-from mrspec_prep.workflows.execution import configure_nipype, derivatives_of, draw_graph, failures_of, run_graph
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, group_settings, init_group_wf
-from mrspec_prep.workflows.group_planning import plan_group
-from mrspec_prep.workflows.measured_memory import measured_before, resources_used
-from mrspec_prep.workflows.seals import mend
+from mrspec_prep.workflows.planning.group import plan_group
+from mrspec_prep.workflows.running.execution import configure_nipype, derivatives_of, draw_graph, failures_of, run_graph
+from mrspec_prep.workflows.running.measured_memory import measured_before, resources_used
+from mrspec_prep.workflows.running.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.derivatives import is_group_file
+from mrspec_prep.bids.output.derivatives import is_group_file
 from mrspec_prep.cli.history import hold
 
 PAGE = "group.html"

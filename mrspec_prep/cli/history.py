@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.derivatives import is_group_file
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.output.derivatives import is_group_file
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"

@@ -4,9 +4,9 @@ import logging
 import sys
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.derivatives import table_text
+from mrspec_prep.bids.output.derivatives import table_text
 from mrspec_prep.cli.progress import TerminalHandler
-from mrspec_prep.workflows.measured_memory import table_in_words
+from mrspec_prep.workflows.running.measured_memory import table_in_words
 
 LOGGER = logging.getLogger("mrspec_prep")
 

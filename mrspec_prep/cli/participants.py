@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
 from mrspec_prep.bids.dataset import select_participants, select_sessions
-from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.layout import open_layout
+from mrspec_prep.bids.output.derivatives import start_dataset
 from mrspec_prep.cli.history import (
     claim_work_dir,
     finished_key,
@@ -22,23 +22,12 @@ from mrspec_prep.cli.messages import save_measured, say_plans, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_links, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
-from mrspec_prep.cli.preview import describe_plan, write_preview
+from mrspec_prep.cli.preview.participant import describe_plan, write_preview
 from mrspec_prep.cli.progress import Progress, steps_of
 from mrspec_prep.options import OptionsError
 from mrspec_prep.reports.crashes import collect_crashes, with_remedy
 from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
-from mrspec_prep.workflows.execution import (
-    Failure,
-    configure_nipype,
-    derivatives_of,
-    draw_graph,
-    failures_of,
-    run_graph,
-)
-from mrspec_prep.workflows.feasibility import check_feasible, check_memory
-from mrspec_prep.workflows.inputs import check_inputs_of
-from mrspec_prep.workflows.measured_memory import measured_before, resources_used
 from mrspec_prep.workflows.participant import (
     WORKFLOW_NAME,
     init_participants_wf,
@@ -46,8 +35,19 @@ from mrspec_prep.workflows.participant import (
     participant_workflow_name,
     series_settings,
 )
-from mrspec_prep.workflows.planning import plan_participant
-from mrspec_prep.workflows.seals import mend
+from mrspec_prep.workflows.planning.feasibility import check_feasible, check_memory
+from mrspec_prep.workflows.planning.inputs import check_inputs_of
+from mrspec_prep.workflows.planning.participant import plan_participant
+from mrspec_prep.workflows.running.execution import (
+    Failure,
+    configure_nipype,
+    derivatives_of,
+    draw_graph,
+    failures_of,
+    run_graph,
+)
+from mrspec_prep.workflows.running.measured_memory import measured_before, resources_used
+from mrspec_prep.workflows.running.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
 

@@ -23,7 +23,7 @@ from mrspec_prep.cli.participants import run_participants
 from mrspec_prep.cli.places import check_links, check_output
 from mrspec_prep.cli.resources import find_resources
 from mrspec_prep.cli.settings import run_settings
-from mrspec_prep.interfaces.dask_cluster import check_dask
+from mrspec_prep.interfaces.group.dask_cluster import check_dask
 from mrspec_prep.interfaces.interrupts import RECEIVED, Interrupted, interrupt
 from mrspec_prep.options import OptionsError
 from mrspec_prep.reports.crashes import with_remedy

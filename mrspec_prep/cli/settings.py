@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mrspec_prep import __version__
-from mrspec_prep.bids.cohort_files import MAIN
-from mrspec_prep.bids.derivative_dataset import RAW
+from mrspec_prep.bids.cohort.files import MAIN
 from mrspec_prep.bids.errors import InputError, read_text
+from mrspec_prep.bids.input.preprocessed import OWN
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.names import NIFTI
-from mrspec_prep.bids.preprocessed import OWN
+from mrspec_prep.bids.output.derivative_dataset import RAW
 from mrspec_prep.cli.parser import DATASET_NAME
 from mrspec_prep.workflow_files import WORKFLOW_FOLDER, find_workflow
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.derivative_dataset import NCOMP, name_labels
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.output.derivative_dataset import NCOMP, name_labels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,

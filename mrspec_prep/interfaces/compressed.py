@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.bids.nifti import read_grid
+from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.interfaces.base import File, kernel_of, traits
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec, noise_law
 from mrspec_prep.interfaces.noise import freedom_of

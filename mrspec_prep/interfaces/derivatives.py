@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.catalogue import references_of
-from mrspec_prep.bids.derivative_dataset import known_datasets, reference_path
-from mrspec_prep.bids.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
-from mrspec_prep.bids.images import load_reference
-from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
+from mrspec_prep.bids.input.images import load_reference
+from mrspec_prep.bids.output.catalogue import references_of
+from mrspec_prep.bids.output.derivative_dataset import known_datasets, reference_path
+from mrspec_prep.bids.output.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
+from mrspec_prep.bids.output.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.interfaces.base import (
     File,
     ImagesInputSpec,

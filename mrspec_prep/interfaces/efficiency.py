@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.images import load_signals
-from mrspec_prep.bids.voxels import usable_voxels
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.voxels import usable_voxels
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,

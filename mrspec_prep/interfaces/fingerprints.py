@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.catalogue import model_entry, references_of
-from mrspec_prep.bids.derivatives import bids_uri, write_table
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.fingerprints import FingerprintSeries, load_frames, usable_fingerprints
-from mrspec_prep.bids.images import common_mask
+from mrspec_prep.bids.input.fingerprints import FingerprintSeries, load_frames, usable_fingerprints
+from mrspec_prep.bids.input.images import common_mask
+from mrspec_prep.bids.input.samplings import load_sampling
 from mrspec_prep.bids.nifti import COMPLEX, read_grid
-from mrspec_prep.bids.samplings import load_sampling
+from mrspec_prep.bids.output.catalogue import model_entry, references_of
+from mrspec_prep.bids.output.derivatives import bids_uri, write_table
 from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, save_arrays, traits, within_threads
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec
 from mrspec_prep.interfaces.maps import FitMapsOutputSpec, SaveMaps, as_json, history_arrays

@@ -6,7 +6,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.spectra_files import write_component_spectra
+from mrspec_prep.bids.output.spectra_files import write_component_spectra
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.catalogue import map_entry, method_entry, model_entry, references_of, uncertainty_entry
-from mrspec_prep.bids.derivative_dataset import name_labels
-from mrspec_prep.bids.derivatives import write_table
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.output.catalogue import map_entry, method_entry, model_entry, references_of, uncertainty_entry
+from mrspec_prep.bids.output.derivative_dataset import name_labels
+from mrspec_prep.bids.output.derivatives import write_table
 from mrspec_prep.interfaces.base import (
     File,
     SeriesInputSpec,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import InputMultiObject, TraitedSpec
 
-from mrspec_prep.bids.images import check_values, load_mask, load_reference
+from mrspec_prep.bids.input.images import check_values, load_mask, load_reference
 from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, read_series
 from mrspec_prep.spectra.noise.masking import automatic_mask
 

@@ -7,7 +7,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.volumes import check_noise_map, load_map, load_series_image
+from mrspec_prep.bids.input.volumes import check_noise_map, load_map, load_series_image
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,

@@ -3,7 +3,7 @@
 from nipype.interfaces.base import BaseInterfaceInputSpec, InputMultiObject, TraitedSpec
 
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
-from mrspec_prep.reports.group import build_group_report
+from mrspec_prep.reports.group.page import build_group_report
 from mrspec_prep.reports.subject import build_subject_report
 
 

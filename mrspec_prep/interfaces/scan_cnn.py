@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.volumes import load_series_image
+from mrspec_prep.bids.input.volumes import load_series_image
 from mrspec_prep.interfaces.base import (
     File,
     ImagesInputSpec,

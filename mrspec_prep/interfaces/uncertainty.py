@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
-from mrspec_prep.bids.catalogue import map_entry, uncertainty_entry
+from mrspec_prep.bids.output.catalogue import map_entry, uncertainty_entry
 from mrspec_prep.interfaces.base import (
     ComputeInputSpec,
     File,

@@ -4,9 +4,9 @@ import html
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_if_changed, write_json
-from mrspec_prep.bids.catalogue import load_bibliography
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.locks import dataset_lock
+from mrspec_prep.bids.output.catalogue import load_bibliography
 from mrspec_prep.reports.methods import cited_keys, numbered, reference_in_words
 from mrspec_prep.reports.words import join
 

@@ -2,7 +2,7 @@
 
 import re
 
-from mrspec_prep.bids.catalogue import axis_entry, cluster_color
+from mrspec_prep.bids.output.catalogue import axis_entry, cluster_color
 from mrspec_prep.reports.words import percent, place_in_words
 
 HEXADECIMAL = re.compile("#[0-9A-Fa-f]{6}")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import load_catalogue
-from mrspec_prep.bids.derivative_dataset import FIGURES, NCOMP
-from mrspec_prep.bids.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
-from mrspec_prep.bids.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
-from mrspec_prep.reports.maps_collect import sorted_methods, take_history, take_map
+from mrspec_prep.bids.output.catalogue import load_catalogue
+from mrspec_prep.bids.output.derivative_dataset import FIGURES, NCOMP
+from mrspec_prep.bids.output.derivatives import MapFile, is_group_file, parse_name, read_map, read_table
+from mrspec_prep.bids.output.spectra_files import ClusterSpectra, read_cluster_spectra, read_mean_spectrum
+from mrspec_prep.reports.maps.collect import sorted_methods, take_history, take_map
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error)
 SINGLE_MAPS = {"roi": ("mask", "roi"), "noise": ("dwimap", "noise")}

@@ -1,6 +1,6 @@
 """Section of the report on continuous InSpect: component spectra, their weights, and whether they are unique."""
 
-from mrspec_prep.bids.catalogue import axis_entry, cluster_color, map_entry
+from mrspec_prep.bids.output.catalogue import axis_entry, cluster_color, map_entry
 from mrspec_prep.reports.figures import map_figure, strips_figure
 from mrspec_prep.reports.html import table_block
 from mrspec_prep.reports.mosaic import choose_view

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import axis_entry
+from mrspec_prep.bids.output.catalogue import axis_entry
 from mrspec_prep.reports.words import capital, count, join, number, short
 
 #: column of the volume table, factor to display units, symbol, unit, name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import jinja2
 
 from mrspec_prep import __version__
-from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.output.catalogue import data_text
 
 SIGNS = {"good": "✓", "caution": "!", "problem": "×"}
 SCRIPTS = {  # of each kind of block that is alive, in the order of loading

@@ -4,10 +4,10 @@ import re
 import string
 
 from mrspec_prep import __version__
-from mrspec_prep.bids.catalogue import axis_entry, load_bibliography
-from mrspec_prep.reports.compartments_words import compartment_facts
+from mrspec_prep.bids.output.catalogue import axis_entry, load_bibliography
+from mrspec_prep.reports.compartments.words import compartment_facts
 from mrspec_prep.reports.facts import grid_in_words, n_distinct_encodings, ranges_in_words
-from mrspec_prep.reports.maps_words import maps_facts
+from mrspec_prep.reports.maps.words import maps_facts
 from mrspec_prep.reports.uncertainty import uncertainty_facts
 from mrspec_prep.reports.verdict import noise_method
 from mrspec_prep.reports.words import capital, count, join, number, power

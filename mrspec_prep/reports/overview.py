@@ -7,15 +7,15 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from mrspec_prep.bids.catalogue import axis_entry, load_catalogue, map_entry
+from mrspec_prep.bids.output.catalogue import axis_entry, load_catalogue, map_entry
 from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import snr_map
-from mrspec_prep.reports.compartments_words import NAMES, is_classified, shares_of
+from mrspec_prep.reports.compartments.words import NAMES, is_classified, shares_of
 from mrspec_prep.reports.facts import CONTRASTS, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.html import verdict_block
-from mrspec_prep.reports.maps_collect import entry_of
-from mrspec_prep.reports.maps_numbers import inside
-from mrspec_prep.reports.maps_words import by_model, trusted
+from mrspec_prep.reports.maps.collect import entry_of
+from mrspec_prep.reports.maps.values import inside
+from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.mosaic import choose_view, stitch
 from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range

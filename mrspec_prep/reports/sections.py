@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 
 from mrspec_prep.bids.atomic import write_if_changed
-from mrspec_prep.bids.catalogue import axis_entry, map_entry
+from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.cluster_words import cluster_name, color_of, legend_of
 from mrspec_prep.reports.collect import snr_map
-from mrspec_prep.reports.compartments_section import compartment_blocks
+from mrspec_prep.reports.compartments.section import compartment_blocks
 from mrspec_prep.reports.component_section import component_blocks
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, known_contrasts
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
 from mrspec_prep.reports.html import Section, figure_block, table_block
-from mrspec_prep.reports.maps_section import map_blocks, prior_blocks, trust_blocks
+from mrspec_prep.reports.maps.section import map_blocks, prior_blocks, trust_blocks
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.overview import overview_blocks
-from mrspec_prep.reports.scan_section import scan_blocks
+from mrspec_prep.reports.scan_cnn.section import scan_blocks
 from mrspec_prep.reports.schedule_section import is_schedule, schedule_blocks
 from mrspec_prep.reports.spectrum_figures import (
     MAX_PEAKS,

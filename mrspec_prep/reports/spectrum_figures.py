@@ -7,7 +7,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from scipy.ndimage import gaussian_filter
 
-from mrspec_prep.bids.catalogue import axis_entry
+from mrspec_prep.bids.output.catalogue import axis_entry
 from mrspec_prep.reports.style import ACCENT, FAINT, INK, MUTED, WARM, WIDTH, axes_at, styled, tint_map
 from mrspec_prep.reports.words import number, peak_in_words
 

@@ -4,12 +4,12 @@ import tomllib
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
-from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.reports.citations import write_citations
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.crashes import collect_crashes
 from mrspec_prep.reports.html import Group, Page, Section, render, verdict_block
-from mrspec_prep.reports.maps_words import by_model, model_title
+from mrspec_prep.reports.maps.words import by_model, model_title
 from mrspec_prep.reports.methods import compose, methods_facts
 from mrspec_prep.reports.sections import Pen, series_sections
 from mrspec_prep.reports.verdict import PROBLEM, Verdict

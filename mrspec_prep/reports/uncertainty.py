@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import axis_entry, map_entry
+from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.figures import strips_figure
 from mrspec_prep.reports.html import table_block
 from mrspec_prep.reports.mosaic import choose_view

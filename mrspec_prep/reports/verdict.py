@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import axis_entry, map_entry
+from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
-from mrspec_prep.reports.compartments_words import classified, remarks_on_compartments
+from mrspec_prep.reports.compartments.words import classified, remarks_on_compartments
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
-from mrspec_prep.reports.maps_words import fitted, remarks_on_maps
+from mrspec_prep.reports.maps.words import fitted, remarks_on_maps
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, percent, power
 

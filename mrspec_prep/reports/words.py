@@ -2,7 +2,7 @@
 
 import math
 
-from mrspec_prep.bids.catalogue import axis_entry
+from mrspec_prep.bids.output.catalogue import axis_entry
 
 NUMERALS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 

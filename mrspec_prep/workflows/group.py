@@ -7,13 +7,13 @@ from pathlib import Path
 from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.bids.derivatives import write_json
-from mrspec_prep.interfaces.group_fit import OF_THE_COMPONENTS, OF_THE_FIT, FitGroup, FitGroupMap
-from mrspec_prep.interfaces.group_maps import SaveGroupMaps
-from mrspec_prep.interfaces.group_tables import SaveGroup
+from mrspec_prep.bids.output.derivatives import write_json
+from mrspec_prep.interfaces.group.fit import OF_THE_COMPONENTS, OF_THE_FIT, FitGroup, FitGroupMap
+from mrspec_prep.interfaces.group.maps import SaveGroupMaps
+from mrspec_prep.interfaces.group.tables import SaveGroup
 from mrspec_prep.interfaces.reportlets import GroupReport
-from mrspec_prep.workflows.measured_memory import StepMemory, kind_of_step
-from mrspec_prep.workflows.steps import Step
+from mrspec_prep.workflows.running.measured_memory import StepMemory, kind_of_step
+from mrspec_prep.workflows.running.steps import Step
 
 GROUP_WORKFLOW = "mrspec_prep_group_wf"
 MOST_PER_NODE = 16  # series that one node maps

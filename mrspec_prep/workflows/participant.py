@@ -7,17 +7,17 @@ import numpy as np
 from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.bids.derivatives import write_json
-from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.input.volumes import series_shape
+from mrspec_prep.bids.output.derivatives import write_json
 from mrspec_prep.interfaces.reportlets import SubjectReport
 from mrspec_prep.networks.maps import is_network
 from mrspec_prep.networks.scan_cnn.fit import SCAN_CNN
-from mrspec_prep.workflows.classifier_planning import trains
 from mrspec_prep.workflows.fingerprinting import init_mrf_wf
-from mrspec_prep.workflows.measured_memory import StepMemory
-from mrspec_prep.workflows.mrf_planning import fingerprint_mem_gb
+from mrspec_prep.workflows.planning.classifier import trains
+from mrspec_prep.workflows.planning.mrf import fingerprint_mem_gb
+from mrspec_prep.workflows.running.measured_memory import StepMemory
+from mrspec_prep.workflows.running.steps import Step
 from mrspec_prep.workflows.spectral import init_spectral_wf
-from mrspec_prep.workflows.steps import Step
 
 PYTORCH_GB = 0.5  # once imported
 WORKFLOW_NAME = "mrspec_prep_wf"

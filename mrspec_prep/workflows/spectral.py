@@ -19,9 +19,9 @@ from mrspec_prep.interfaces.scan_cnn import FitScanCNN
 from mrspec_prep.interfaces.signals import ExtractSignals
 from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import MAGNITUDES
-from mrspec_prep.workflows.measured_memory import StepMemory
-from mrspec_prep.workflows.scan_planning import kind_of
-from mrspec_prep.workflows.steps import Step
+from mrspec_prep.workflows.planning.scan import kind_of
+from mrspec_prep.workflows.running.measured_memory import StepMemory
+from mrspec_prep.workflows.running.steps import Step
 
 UNKNOWN = StepMemory(1.0)
 

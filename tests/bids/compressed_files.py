@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
+from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.physics import Encodings, default_grid, kernel_axes, kernel_matrix
 
 ABOUT = {

@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.input.series import find_series
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import find_series
 from mrspec_prep.options import SelectOptions
 
 SHAPE = (3, 4, 2)

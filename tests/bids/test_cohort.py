@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.atomic import write_json
-from mrspec_prep.bids.cohort import collect_cohort
-from mrspec_prep.bids.compressed import read_compressed, write_compressed
-from mrspec_prep.bids.derivative_dataset import output_path, start_dataset
+from mrspec_prep.bids.cohort.collect import collect_cohort
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.output.compressed import read_compressed, write_compressed
+from mrspec_prep.bids.output.derivative_dataset import output_path, start_dataset
 from mrspec_prep.options import SelectOptions
 from tests.bids.compressed_files import ABOUT, damage, set_attribute, small_protocol, write_small
 

@@ -7,16 +7,16 @@ import h5py
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.compressed import (
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.output.compressed import (
     CompressedProtocol,
     read_compressed,
     read_header,
     read_protocol,
     write_compressed,
 )
-from mrspec_prep.bids.compressed_checks import check_sigma
-from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.json_files import read_json
+from mrspec_prep.bids.output.compressed_checks import check_sigma
 from mrspec_prep.physics import default_grid, kernel_matrix
 from mrspec_prep.physics.hashes import grid_hash, protocol_hash
 from mrspec_prep.spectra.compression.truncation import truncate_kernel

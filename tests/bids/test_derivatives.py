@@ -18,9 +18,9 @@ from bids import BIDSLayout
 
 from mrspec_prep.bids import atomic
 from mrspec_prep.bids.atomic import write_atomically, write_if_changed
-from mrspec_prep.bids.catalogue import load_bibliography, load_catalogue, map_entry, model_entry
-from mrspec_prep.bids.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name, reference_path
-from mrspec_prep.bids.derivatives import (
+from mrspec_prep.bids.output.catalogue import load_bibliography, load_catalogue, map_entry, model_entry
+from mrspec_prep.bids.output.derivative_dataset import BIDSIGNORE, linked_datasets, parse_name, reference_path
+from mrspec_prep.bids.output.derivatives import (
     bids_uri,
     encodings_table,
     output_path,
@@ -34,7 +34,7 @@ from mrspec_prep.bids.derivatives import (
     write_map,
     write_table,
 )
-from mrspec_prep.bids.spectra_files import (
+from mrspec_prep.bids.output.spectra_files import (
     read_cluster_spectra,
     read_mean_spectrum,
     read_nnls_spectra,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.fingerprints import FingerprintSeries, find_fingerprints, load_frames, usable_fingerprints
+from mrspec_prep.bids.input.fingerprints import FingerprintSeries, find_fingerprints, load_frames, usable_fingerprints
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.options import SelectOptions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import (
+from mrspec_prep.bids.input.images import (
     check_roi,
     check_values,
     find_masks,
@@ -14,9 +14,9 @@ from mrspec_prep.bids.images import (
     load_reference,
     load_signals,
 )
+from mrspec_prep.bids.input.series import find_series
+from mrspec_prep.bids.input.voxels import check_signals
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import find_series
-from mrspec_prep.bids.voxels import check_signals
 from mrspec_prep.options import SelectOptions
 
 DATA = Path(__file__).parents[2].parent / "shared/data"

@@ -8,9 +8,9 @@ import pytest
 from mrspec_prep.bids import layout as layout_module
 from mrspec_prep.bids.dataset import list_participants, select_participants, select_sessions
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.input.series import find_series
 from mrspec_prep.bids.layout import find_images, open_layout, participant_files
 from mrspec_prep.bids.names import natural_key, split_name
-from mrspec_prep.bids.series import find_series
 from mrspec_prep.options import SelectOptions
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from mrspec_prep.bids import locks
-from mrspec_prep.bids.derivatives import start_dataset
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.locks import dataset_lock
+from mrspec_prep.bids.output.derivatives import start_dataset
 
 N_JOBS, N_TIMES = 6, 5
 

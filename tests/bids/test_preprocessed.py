@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import find_masks, masks_beside
-from mrspec_prep.bids.series import Series, find_series
+from mrspec_prep.bids.input.images import find_masks, masks_beside
+from mrspec_prep.bids.input.series import Series, find_series
 from mrspec_prep.options import SelectOptions
 from tests.bids.conftest import SHAPE
 from tests.bids.qsiprep_like import like_qsiprep

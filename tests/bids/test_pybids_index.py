@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from bids import BIDSLayout
 
-from mrspec_prep.bids.derivatives import output_path, parse_name, pybids_config, start_dataset
-from mrspec_prep.bids.group_files import template_file
+from mrspec_prep.bids.output.derivatives import output_path, parse_name, pybids_config, start_dataset
+from mrspec_prep.bids.output.group_files import template_file
 
 #: suffix -> entities with which it is written
 NAMES = {

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.fingerprints import FingerprintSeries, find_fingerprints
+from mrspec_prep.bids.input.fingerprints import FingerprintSeries, find_fingerprints
+from mrspec_prep.bids.input.samplings import load_sampling
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.samplings import load_sampling
 from mrspec_prep.networks import Sampling
 from mrspec_prep.options import SelectOptions
 

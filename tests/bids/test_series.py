@@ -6,8 +6,8 @@ import pytest
 
 from mrspec_prep.bids.dataset import list_participants
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.bids.input.series import Series, find_series
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import Series, find_series
 from mrspec_prep.options import SelectOptions
 
 DATA = Path(__file__).parents[2].parent / "shared/data"

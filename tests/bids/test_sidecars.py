@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.sidecars import (
+from mrspec_prep.bids.input.sidecars import (
     Metadata,
     Sidecars,
     read_bvalues,

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.series import find_series
+from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import find_series
-from mrspec_prep.bids.volumes import series_shape
 from mrspec_prep.options import SelectOptions
 
 EXAMPLES = Path(__file__).parents[2] / "bids_examples"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.tables import find_table, read_table
+from mrspec_prep.bids.input.tables import find_table, read_table
 
 DATA = Path(__file__).parents[2].parent / "shared/data"
 HEADER = "gx\tgy\tgz\tb\tTE\tTI\tTR\n"

@@ -16,7 +16,7 @@ TWO_WORKERS = """
 import time
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
-from mrspec_prep.workflows.execution import configure_nipype, run_graph
+from mrspec_prep.workflows.running.execution import configure_nipype, run_graph
 
 def wait(path):
     import os, time

@@ -58,6 +58,6 @@ def test_order_of_the_words_does_not_matter_and_one_level_runs_alone(levels):
 def test_workers_of_the_group_are_refused_before_anything_runs_where_they_cannot_serve(levels, monkeypatch, capsys):
     assert levels((0, []), 0, "participant", "--dask", "local:2") == (2, [])
     assert "--dask serves the group level" in capsys.readouterr().err
-    monkeypatch.setattr("mrspec_prep.interfaces.dask_cluster.find_spec", lambda name: None)
+    monkeypatch.setattr("mrspec_prep.interfaces.group.dask_cluster.find_spec", lambda name: None)
     assert levels((0, []), 0, "participant", "group", "--dask", "local:2") == (2, [])
     assert 'pip install "mrspec_prep[hpc]"' in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.cli.messages import say_plans, start_logging, summarise
-from mrspec_prep.workflows.execution import Failure
+from mrspec_prep.workflows.running.execution import Failure
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ from mrspec_prep.bids.errors import InputError, read_text
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.nifti import iterate_volumes, open_image, read_grid
-from mrspec_prep.bids.spectra_files import read_cluster_spectra
+from mrspec_prep.bids.output.spectra_files import read_cluster_spectra
 from mrspec_prep.cli.plugin_file import read_plugin
 from mrspec_prep.cli.run import run
 from mrspec_prep.networks import weights
 from mrspec_prep.networks.weights import WeightsError, read_weights
 from mrspec_prep.options import OptionsError, load_options
-from mrspec_prep.workflows.feasibility import check_memory
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.feasibility import check_memory
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 ZEROS = gzip.compress(bytes(1 << 20), 9)  # a megabyte; streams may follow one another
 
@@ -161,7 +161,7 @@ def test_a_setting_that_would_fill_the_memory_is_refused(override):
 
 def test_a_grid_that_would_fill_the_memory_is_refused(tmp_path):
     make_study(tmp_path / "bids")
-    from mrspec_prep.workflows.feasibility import check_feasible
+    from mrspec_prep.workflows.planning.feasibility import check_feasible
 
     plan = plan_participant(open_layout(tmp_path / "bids"), "01", overrides=["kernel.points=[200000, 200000]"])
     with pytest.raises(InputError, match="too large to compute"):

@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.fuzz_targets import make_study
 from mrspec_prep.bids.dataset import select_participants
-from mrspec_prep.bids.derivatives import read_table, table_text
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import filled_in
+from mrspec_prep.bids.input.images import filled_in
+from mrspec_prep.bids.input.series import find_series
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.series import find_series
+from mrspec_prep.bids.output.derivatives import read_table, table_text
 from mrspec_prep.cli import history
 from mrspec_prep.cli.history import WorkDirError, claim_work_dir, finished_key, remove_stale
 from mrspec_prep.cli.places import check_links

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_study import Study
-from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.reports.collect import collect_series
-from mrspec_prep.reports.group import group_words
-from mrspec_prep.reports.group_collect import collect_group
-from mrspec_prep.reports.group_overview import group_overview
-from mrspec_prep.reports.group_participants import excluded_table, participants_table
+from mrspec_prep.reports.group.collect import collect_group
+from mrspec_prep.reports.group.overview import group_overview
+from mrspec_prep.reports.group.page import group_words
+from mrspec_prep.reports.group.participants import excluded_table, participants_table
+from mrspec_prep.reports.group.viewer import group_viewer_blocks, shown_scans
 from mrspec_prep.reports.html import Group, Page, Section, render
 from mrspec_prep.reports.overview import overview_blocks
 from mrspec_prep.reports.viewer.block import viewer_blocks
-from mrspec_prep.reports.viewer.group_block import group_viewer_blocks, shown_scans
 from tests.reports.browser import CHROMIUM, browser
 from tests.reports.group_study import write_group
 from tests.reports.viewer_study import write_study

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mrspec_prep.interfaces.checkpoints import Checkpoints, checkpoint_tag
+from mrspec_prep.interfaces.group.checkpoints import Checkpoints, checkpoint_tag
 
 
 def states_of(step):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.series import Series
+from mrspec_prep.bids.input.series import Series
 from mrspec_prep.interfaces.compartments import FitClassifier
 from mrspec_prep.networks.compartments import own_training
 from mrspec_prep.options import ClassifierOptions

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.compressed import read_compressed
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.output.compressed import read_compressed
 from mrspec_prep.interfaces.base import kernel_of
 from mrspec_prep.interfaces.compressed import SaveCompressed
 from mrspec_prep.spectra.compression.truncation import rebuild_kernel
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples/zebra_t2star-adc"
 N_VOXELS = 6

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.interfaces import dask_cluster
-from mrspec_prep.interfaces.dask_cluster import check_dask, read_cluster_file
+from mrspec_prep.interfaces.group import dask_cluster
+from mrspec_prep.interfaces.group.dask_cluster import check_dask, read_cluster_file
 
 EXAMPLE = Path(__file__).parents[2] / "workflows" / "hpc" / "dask_slurm.yml"
 
@@ -52,7 +52,7 @@ def test_a_wrong_file_is_refused_with_what_would_do(tmp_path, text, message):
 
 INTERRUPTED = """
 import signal, sys
-from mrspec_prep.interfaces.dask_cluster import dask_client
+from mrspec_prep.interfaces.group.dask_cluster import dask_client
 from mrspec_prep.interfaces.interrupts import Interrupted, interrupt
 
 signal.signal(signal.SIGTERM, interrupt)

@@ -6,16 +6,16 @@ import signal
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.interfaces.group_members import member_of, protocol_of
+from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
+from mrspec_prep.interfaces.group.members import member_of, protocol_of
 from mrspec_prep.physics import Encodings, add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra.compression.truncation import compress_signals, truncate_kernel
 from mrspec_prep.spectra.group.fit import fit_group
 
 distributed = pytest.importorskip("distributed", reason="dask is optional; make test-hpc installs it")
-from mrspec_prep.interfaces.dask_cluster import dask_client  # noqa: E402
-from mrspec_prep.interfaces.dask_shards import DaskExecutor  # noqa: E402
+from mrspec_prep.interfaces.group.dask_cluster import dask_client  # noqa: E402
+from mrspec_prep.interfaces.group.dask_shards import DaskExecutor  # noqa: E402
 
 # warnings of distributed's own, about ports and event loops, are not ours
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
@@ -116,7 +116,7 @@ def die(_):
 
 
 def test_a_share_that_kills_every_worker_ends_the_fit_in_words(plan, monkeypatch):
-    monkeypatch.setattr("mrspec_prep.interfaces.dask_shards.work_on", die)
+    monkeypatch.setattr("mrspec_prep.interfaces.group.dask_shards.work_on", die)
     kept = {"threads_per_worker": 1, "dashboard_address": ":0", "scheduler_kwargs": {"allowed_failures": 0}}
     with distributed.LocalCluster(2, **kept) as cluster, distributed.Client(cluster) as client:
         one = executor(client, plan, "die")

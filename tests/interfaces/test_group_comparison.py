@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import read_table, write_table
-from mrspec_prep.interfaces.group_comparison import write_comparison
+from mrspec_prep.bids.output.derivatives import read_table, write_table
+from mrspec_prep.interfaces.group.comparison import write_comparison
 
 
 def write_group(out, change=None, compare="group"):

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import map_entry, method_entry
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.series import Series
-from mrspec_prep.cli.maps_preview import COSTS
+from mrspec_prep.bids.input.series import Series
+from mrspec_prep.bids.output.catalogue import map_entry, method_entry
+from mrspec_prep.cli.preview.maps import COSTS
 from mrspec_prep.interfaces.maps import DIRECTION, FitMaps, arrays_of, maps_of_model, notes_of
 from mrspec_prep.networks import METHODS, MapsResult
 from mrspec_prep.options import MapsOptions

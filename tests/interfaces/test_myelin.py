@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import read_map
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.spectra_files import read_nnls_spectra
+from mrspec_prep.bids.output.derivatives import read_map
+from mrspec_prep.bids.output.spectra_files import read_nnls_spectra
 from mrspec_prep.interfaces.derivatives import SaveNNLS
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.spectra import integrate_regions
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 SHAPE, FRACTION = (3, 2, 2), 0.15
 T2 = {"MESE": (20.0, 80.0), "MEGRE": (10.0, 50.0)}

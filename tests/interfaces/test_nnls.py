@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from mrspec_prep.bids.derivatives import read_map
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.spectra_files import read_nnls_spectra
-from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.output.derivatives import read_map
+from mrspec_prep.bids.output.spectra_files import read_nnls_spectra
 from mrspec_prep.interfaces.base import kernel_of, read_series
 from mrspec_prep.interfaces.derivatives import SaveNNLS
 from mrspec_prep.interfaces.nnls import FitNNLS, from_arrays
 from mrspec_prep.spectra import fit_nnls
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples/zebra_t2star-adc"
 N_VOXELS = 5

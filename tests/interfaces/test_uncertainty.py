@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import read_map
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
+from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.bids.volumes import series_shape
+from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.interfaces.nnls import FitNNLS
 from mrspec_prep.interfaces.uncertainty import EstimateUncertainty, SaveUncertainty
 from mrspec_prep.options import UncertaintyOptions
 from mrspec_prep.workflows.participant import init_participant_wf
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples/zebra_t2star-adc"
 N_VOXELS = 5

@@ -6,11 +6,11 @@ import nibabel as nib
 import numpy as np
 
 from benchmarks.simulated_study import COMPARTMENTS, SITES, TISSUES, Study, encodings_of, scans_of
-from mrspec_prep.bids.compressed import CompressedProtocol, write_compressed
-from mrspec_prep.bids.derivative_dataset import reference_path
-from mrspec_prep.bids.derivatives import output_path, start_dataset, write_map, write_table
-from mrspec_prep.bids.spectra_files import write_cluster_spectra
-from mrspec_prep.interfaces.group_comparison import write_comparison
+from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
+from mrspec_prep.bids.output.derivative_dataset import reference_path
+from mrspec_prep.bids.output.derivatives import output_path, start_dataset, write_map, write_table
+from mrspec_prep.bids.output.spectra_files import write_cluster_spectra
+from mrspec_prep.interfaces.group.comparison import write_comparison
 from mrspec_prep.physics import default_grid, kernel_matrix
 from mrspec_prep.spectra.compression.truncation import compress_signals, truncate_kernel
 

@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 
-from mrspec_prep.bids.derivatives import output_path, read_table, write_map, write_table
+from mrspec_prep.bids.output.derivatives import output_path, read_table, write_map, write_table
 from mrspec_prep.physics.models import MODELS
 
 TRUTH = {  # model -> parameter -> value in tissues 1 to 5 of the phantom, and its error by least squares

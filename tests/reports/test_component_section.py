@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import output_path, read_map, write_map
-from mrspec_prep.bids.spectra_files import read_cluster_spectra, write_component_spectra
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import output_path, read_map, write_map
+from mrspec_prep.bids.output.spectra_files import read_cluster_spectra, write_component_spectra
 from mrspec_prep.physics import Encodings, default_grid
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.component_section import component_blocks

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.derivatives import encodings_table
+from mrspec_prep.bids.output.derivatives import encodings_table
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, n_distinct_encodings, ranges_in_words
 from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, rough, short

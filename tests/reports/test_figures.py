@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import load_catalogue, map_entry
+from mrspec_prep.bids.output.catalogue import load_catalogue, map_entry
 from mrspec_prep.physics import Grid
 from mrspec_prep.reports.figures import cluster_figure, map_figure, outline_figure, strips_figure
 from mrspec_prep.reports.mosaic import choose_view

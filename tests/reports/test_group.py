@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_study import Study
-from mrspec_prep.bids.derivatives import read_table, write_table
-from mrspec_prep.reports.group import build_group_report, group_words
-from mrspec_prep.reports.group_collect import collect_group, read_cluster_map
-from mrspec_prep.reports.group_figures import grouped_order
-from mrspec_prep.reports.group_methods import group_methods_facts
-from mrspec_prep.reports.group_verdict import judge_group, site_remarks
+from mrspec_prep.bids.output.derivatives import read_table, write_table
+from mrspec_prep.reports.group.collect import collect_group, read_cluster_map
+from mrspec_prep.reports.group.figures import grouped_order
+from mrspec_prep.reports.group.methods import group_methods_facts
+from mrspec_prep.reports.group.page import build_group_report, group_words
+from mrspec_prep.reports.group.verdict import judge_group, site_remarks
 from mrspec_prep.reports.methods import compose
 from tests.reports.group_study import write_group
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_study import Study
-from mrspec_prep.bids.compressed import read_compressed
-from mrspec_prep.bids.derivatives import read_map
+from mrspec_prep.bids.output.compressed import read_compressed
+from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.physics import kernel_matrix
-from mrspec_prep.reports.group import group_words
-from mrspec_prep.reports.group_collect import collect_group
-from mrspec_prep.reports.group_participants import participants_table
+from mrspec_prep.reports.group import viewer as group_block
+from mrspec_prep.reports.group.collect import collect_group
+from mrspec_prep.reports.group.page import group_words
+from mrspec_prep.reports.group.participants import participants_table
+from mrspec_prep.reports.group.viewer import group_viewer_blocks, shown_scans
 from mrspec_prep.reports.html import Group, Page, Section, render
 from mrspec_prep.reports.sections import peak_table
-from mrspec_prep.reports.viewer import group_block
-from mrspec_prep.reports.viewer.group_block import group_viewer_blocks, shown_scans
 from tests.reports.browser import CHROMIUM, browser
 from tests.reports.group_study import write_group
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import load_catalogue
-from mrspec_prep.reports import maps_figures, maps_plots
+from mrspec_prep.bids.output.catalogue import load_catalogue
+from mrspec_prep.reports.maps import figures as maps_figures
+from mrspec_prep.reports.maps import plots as maps_plots
 from mrspec_prep.reports.mosaic import choose_view
 
 

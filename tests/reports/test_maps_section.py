@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import MapFile
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import MapFile
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.reports.collect import collect_series
-from mrspec_prep.reports.maps_collect import _to_world
+from mrspec_prep.reports.maps.collect import _to_world
 from mrspec_prep.reports.subject import build_subject_report
 from tests.reports.maps_study import ERROR, OFF, SHAPE, add_maps, wish
 

@@ -5,14 +5,14 @@ import tomllib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import MapFile
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import MapFile
 from mrspec_prep.physics.models import MODELS
-from mrspec_prep.reports import maps_figures
 from mrspec_prep.reports.collect import collect_series
-from mrspec_prep.reports.maps_collect import METHODS, MethodMaps
-from mrspec_prep.reports.maps_numbers import agreement, collapsed, doubts
-from mrspec_prep.reports.maps_words import by_model, trusted
+from mrspec_prep.reports.maps import figures as maps_figures
+from mrspec_prep.reports.maps.collect import METHODS, MethodMaps
+from mrspec_prep.reports.maps.values import agreement, collapsed, doubts
+from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, reference_in_words
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM
 from mrspec_prep.reports.verdict import judge

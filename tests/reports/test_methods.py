@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text, load_bibliography
+from mrspec_prep.bids.output.catalogue import data_text, load_bibliography
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 

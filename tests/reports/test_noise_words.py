@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.methods import compose, methods_facts
 from mrspec_prep.reports.sections import Pen, _noise_is_vague, _selection

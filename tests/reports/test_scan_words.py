@@ -5,10 +5,10 @@ import tomllib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import MapFile
-from mrspec_prep.reports.maps_collect import MethodMaps
-from mrspec_prep.reports.scan_words import likeness, scatter_of, sentences
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import MapFile
+from mrspec_prep.reports.maps.collect import MethodMaps
+from mrspec_prep.reports.scan_cnn.words import likeness, scatter_of, sentences
 
 WORDS = tomllib.loads(data_text("report.toml"))
 SHAPE = (30, 32, 2)

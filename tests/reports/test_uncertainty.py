@@ -6,8 +6,8 @@ import tomllib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import write_map
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import write_map
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.methods import compose, methods_facts
 from mrspec_prep.reports.subject import build_subject_report

@@ -5,7 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
+from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.verdict import CAUTION, GOOD, PROBLEM, is_still_falling, judge
 

@@ -6,10 +6,10 @@ import tomllib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import read_json, read_map, read_table, write_json
-from mrspec_prep.bids.measured import measured_volumes
-from mrspec_prep.bids.spectra_files import read_cluster_spectra, read_nnls_spectra
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import read_json, read_map, read_table, write_json
+from mrspec_prep.bids.output.measured import measured_volumes
+from mrspec_prep.bids.output.spectra_files import read_cluster_spectra, read_nnls_spectra
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.html import Group, Page, Section, render, table_block

@@ -8,8 +8,8 @@ from base64 import b64decode
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivatives import read_map
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.viewer.block import viewer_blocks

@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.catalogue import data_text
-from mrspec_prep.bids.derivative_dataset import reference_path
-from mrspec_prep.bids.derivatives import output_path, start_dataset, write_map, write_table
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.measured import measured_frames
+from mrspec_prep.bids.output.catalogue import data_text
+from mrspec_prep.bids.output.derivative_dataset import reference_path
+from mrspec_prep.bids.output.derivatives import output_path, start_dataset, write_map, write_table
+from mrspec_prep.bids.output.measured import measured_frames
 from mrspec_prep.physics.fingerprinting import Schedule, simulate_fisp
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.viewer import frames

@@ -3,9 +3,9 @@
 import nibabel as nib
 import numpy as np
 
-from mrspec_prep.bids.derivative_dataset import reference_path
-from mrspec_prep.bids.derivatives import encodings_table, output_path, start_dataset, write_map, write_table
-from mrspec_prep.bids.spectra_files import write_cluster_spectra, write_nnls_spectra
+from mrspec_prep.bids.output.derivative_dataset import reference_path
+from mrspec_prep.bids.output.derivatives import encodings_table, output_path, start_dataset, write_map, write_table
+from mrspec_prep.bids.output.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.physics import Encodings, default_grid, kernel_matrix
 from mrspec_prep.spectra import fit_nnls
 from mrspec_prep.spectra.voxelwise.storage import storable

@@ -14,9 +14,9 @@ from nipype.pipeline import engine as pe
 
 from mrspec_prep.interfaces import interrupts
 from mrspec_prep.interfaces.interrupts import Interrupted, held, interrupt
-from mrspec_prep.workflows import slurm_queue
-from mrspec_prep.workflows.execution import configure_nipype, run_graph
-from mrspec_prep.workflows.slurm_queue import cancel, submit
+from mrspec_prep.workflows.running import slurm_queue
+from mrspec_prep.workflows.running.execution import configure_nipype, run_graph
+from mrspec_prep.workflows.running.slurm_queue import cancel, submit
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 #: a scheduler whose jobs never end: one file per job, which its own command removes

@@ -3,8 +3,8 @@ import gc
 import pytest
 
 from mrspec_prep.reports.crashes import cause_of
-from mrspec_prep.workflows import execution
-from mrspec_prep.workflows.execution import failures_of
+from mrspec_prep.workflows.running import execution
+from mrspec_prep.workflows.running.execution import failures_of
 
 DAMAGED = "an intermediate result is damaged: type the same command again, which"
 CRASH = """Node: mrspec_prep_wf.sub_01_wf.series_0_dwi_wf.roi

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_reference
+from mrspec_prep.bids.input.images import load_reference
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.options import load_options
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.physics.models import model_named
 from mrspec_prep.physics.models.prepare import volumes_of
-from mrspec_prep.workflows.feasibility import check_feasible, n_distinct
-from mrspec_prep.workflows.planning import ParticipantPlan, plan_participant, restrict_to_kernel
+from mrspec_prep.workflows.planning.feasibility import check_feasible, n_distinct
+from mrspec_prep.workflows.planning.participant import ParticipantPlan, plan_participant, restrict_to_kernel
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 

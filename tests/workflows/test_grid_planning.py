@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrspec_prep.bids.cohort_checks import to_type
+from mrspec_prep.bids.cohort.checks import to_type
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.interfaces.base import grid_of
 from mrspec_prep.options import OptionsError, load_options
 from mrspec_prep.physics import Grid
 from mrspec_prep.physics.hashes import protocol_hash
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 T2STAR, D = "t2star=[10, 40, 160]", "diffusivity=[0.1, 0.5, 2.5, 9]"

@@ -11,7 +11,7 @@ from mrspec_prep.bids.nifti import read_grid
 from mrspec_prep.interfaces.base import read_series
 from mrspec_prep.interfaces.efficiency import EstimateEfficiency
 from mrspec_prep.options import KernelOptions, OptionsError
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
 MESE = Path(__file__).parents[2] / "bids_examples" / "t1-t2_mese"

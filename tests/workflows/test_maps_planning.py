@@ -12,8 +12,8 @@ from mrspec_prep.networks import METHODS
 from mrspec_prep.options import load_options
 from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.models import MODELS
-from mrspec_prep.workflows.maps_planning import check_map_names, model_for, with_maps
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.maps import check_map_names, model_for, with_maps
+from mrspec_prep.workflows.planning.participant import plan_participant
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from mrspec_prep.bids.derivatives import table_text
-from mrspec_prep.workflows.measured_memory import StepMemory, measured_before, table_in_words
+from mrspec_prep.bids.output.derivatives import table_text
+from mrspec_prep.workflows.running.measured_memory import StepMemory, measured_before, table_in_words
 
 
 def table(steps, peaks, estimates, settings="abc"):

@@ -10,7 +10,7 @@ from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.interfaces.inspect_em import FitInspect
 from mrspec_prep.options import Options, OptionsError
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.participant import plan_participant
 from mrspec_prep.workflows.spectral import init_spectral_wf
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"

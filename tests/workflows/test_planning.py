@@ -5,7 +5,7 @@ import pytest
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.workflows.planning import kernel_for, plan_participant, restrict_to_kernel
+from mrspec_prep.workflows.planning.participant import kernel_for, plan_participant, restrict_to_kernel
 
 EXAMPLES = Path(__file__).parents[2] / "bids_examples"
 ZEBRA = EXAMPLES / "zebra_t2star-adc"

@@ -5,8 +5,8 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from mrspec_prep.reports.crashes import cause_of
-from mrspec_prep.workflows.execution import configure_nipype, failures_of, run_graph
-from mrspec_prep.workflows.plugins import ResilientMultiProc
+from mrspec_prep.workflows.running.execution import configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.running.multiproc import ResilientMultiProc
 
 
 def _die():

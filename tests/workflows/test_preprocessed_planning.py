@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.images import load_signals
+from mrspec_prep.bids.input.images import load_signals
 from mrspec_prep.bids.layout import open_layout
-from mrspec_prep.workflows.feasibility import check_feasible
-from mrspec_prep.workflows.planning import plan_participant
+from mrspec_prep.workflows.planning.feasibility import check_feasible
+from mrspec_prep.workflows.planning.participant import plan_participant
 from tests.bids.qsiprep_like import copy_raw, like_qsiprep
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"

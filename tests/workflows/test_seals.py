@@ -9,9 +9,9 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.workflows.execution import configure_nipype, run_graph
-from mrspec_prep.workflows.seals import SEAL, damage, is_finished, is_sealed, mend, seal
-from mrspec_prep.workflows.steps import Step
+from mrspec_prep.workflows.running.execution import configure_nipype, run_graph
+from mrspec_prep.workflows.running.seals import SEAL, damage, is_finished, is_sealed, mend, seal
+from mrspec_prep.workflows.running.steps import Step
 
 
 def finish(folder):

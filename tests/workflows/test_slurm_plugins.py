@@ -8,8 +8,8 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
-from mrspec_prep.workflows.execution import configure_nipype, failures_of, run_graph
-from mrspec_prep.workflows.slurm_queue import SlurmQueue, booking
+from mrspec_prep.workflows.running.execution import configure_nipype, failures_of, run_graph
+from mrspec_prep.workflows.running.slurm_queue import SlurmQueue, booking
 
 SBATCH = """#!{python}
 import subprocess, sys, pathlib, re
@@ -53,7 +53,7 @@ def _node(name, number=None):
 
 @pytest.mark.parametrize("plugin", ["SLURM", "SLURMGraph"])
 def test_a_job_that_dies_fails_its_step_in_words_and_the_others_go_on(tmp_path, slurm, plugin, monkeypatch):
-    monkeypatch.setattr("mrspec_prep.workflows.execution.FILE_SECONDS", 0.1)
+    monkeypatch.setattr("mrspec_prep.workflows.running.execution.FILE_SECONDS", 0.1)
     crash_dir = tmp_path / "crash"
     configure_nipype(crash_dir, verbose=False)
     workflow = pe.Workflow("some_wf", base_dir=str(tmp_path / "work"))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import axis_entry, map_entry
-from mrspec_prep.bids.derivatives import read_map
-from mrspec_prep.bids.measured import canonical_order
+from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
+from mrspec_prep.bids.output.derivatives import read_map
+from mrspec_prep.bids.output.measured import canonical_order
 from mrspec_prep.reports.collect import UNREADABLE
-from mrspec_prep.reports.maps_numbers import inside
+from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from mrspec_prep.bids.catalogue import axis_entry
-from mrspec_prep.bids.spectra_files import read_nnls_spectra
+from mrspec_prep.bids.output.catalogue import axis_entry
+from mrspec_prep.bids.output.spectra_files import read_nnls_spectra
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.physics.models.prepare import volumes_of
-from mrspec_prep.reports.maps_collect import bvec_axes
-from mrspec_prep.reports.maps_numbers import inside
-from mrspec_prep.reports.maps_tables import short_name
-from mrspec_prep.reports.maps_words import by_model, trusted
+from mrspec_prep.reports.maps.collect import bvec_axes
+from mrspec_prep.reports.maps.tables import short_name
+from mrspec_prep.reports.maps.values import inside
+from mrspec_prep.reports.maps.words import by_model, trusted
 
 KERNEL_ERROR = 1e-7  # of the largest singular value: left out of the kernel
 SPECTRUM_ERROR = 1e-3  # that rounding may do to a bin, relative to the voxel's largest

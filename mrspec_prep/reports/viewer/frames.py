@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from mrspec_prep.bids.measured import canonical_order, measured_frames
+from mrspec_prep.bids.output.measured import canonical_order, measured_frames
 from mrspec_prep.physics.fingerprinting import Schedule, simulate_fisp
 from mrspec_prep.reports.collect import UNREADABLE
-from mrspec_prep.reports.maps_numbers import inside
-from mrspec_prep.reports.maps_tables import short_name
-from mrspec_prep.reports.maps_words import by_model, trusted
+from mrspec_prep.reports.maps.tables import short_name
+from mrspec_prep.reports.maps.values import inside
+from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.viewer.packing import quantised
 from mrspec_prep.reports.viewer.signals import MOST_SIGNALS, OF_SIGMA
 from mrspec_prep.reports.words import number

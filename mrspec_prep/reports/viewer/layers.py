@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm, TwoSlopeNorm
 
-from mrspec_prep.bids.catalogue import load_catalogue, map_entry, uncertainty_entry
+from mrspec_prep.bids.output.catalogue import load_catalogue, map_entry, uncertainty_entry
 from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import snr_map
-from mrspec_prep.reports.maps_collect import AMPLITUDES, entry_of
-from mrspec_prep.reports.maps_numbers import inside
-from mrspec_prep.reports.maps_tables import short_name
+from mrspec_prep.reports.maps.collect import AMPLITUDES, entry_of
+from mrspec_prep.reports.maps.tables import short_name
+from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.style import color_range
 from mrspec_prep.reports.viewer.packing import quantised
 

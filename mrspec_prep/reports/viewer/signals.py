@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.bids.measured import canonical_order, measured_volumes
+from mrspec_prep.bids.output.measured import canonical_order, measured_volumes
 from mrspec_prep.physics import Encodings
 from mrspec_prep.reports.facts import CONTRASTS, known_contrasts
 

@@ -1,0 +1,1 @@
+"""Who is in a group: finished participants of one or several datasets."""

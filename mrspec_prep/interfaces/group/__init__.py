@@ -1,0 +1,1 @@
+"""Nodes of the group level, and its workers on a cluster."""

@@ -1,0 +1,1 @@
+"""The number of compartments in a report."""

@@ -1,0 +1,1 @@
+"""Parameter maps in a report: collected, drawn, put in words."""

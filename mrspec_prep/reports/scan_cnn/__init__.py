@@ -1,0 +1,1 @@
+"""Scan-specific maps in a report."""

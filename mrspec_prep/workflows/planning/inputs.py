@@ -1,0 +1,256 @@
+"""Input files read once before anything is computed: whole, what they hold, and whether what is asked for can be done.
+
+What was found is remembered below ``OUT_DIR/logs``, so that the next run reads only what has changed.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+
+from mrspec_prep.bids.input.contents import FORMAT, InputRecord, digest_file, stamp_of, tally_image
+from mrspec_prep.bids.input.fingerprints import check_frames, check_phase, find_frames, notes_on_frames
+from mrspec_prep.bids.input.images import common_mask
+from mrspec_prep.bids.input.volumes import check_noise_map, load_map
+from mrspec_prep.bids.input.voxels import (
+    ImageTally,
+    check_finding,
+    find_volumes,
+    find_voxels,
+    first_reference,
+    notes_on,
+)
+from mrspec_prep.bids.nifti import COMPLEX, REAL, read_grid
+from mrspec_prep.interfaces.inspect_em import check_clusters
+from mrspec_prep.interfaces.inspect_map import check_components
+from mrspec_prep.workflows.running.trust import distrust
+
+
+def record_of(out_dir, subject):
+    """What is remembered of a participant's inputs; nothing of a file that somebody else could have written."""
+    path = Path(out_dir) / "logs" / "inputs" / f"sub-{subject}.json"
+    return InputRecord(path, trusted=os.path.lexists(path) and distrust(path) is None)
+
+
+def check_inputs_of(plans, out_dir, n_threads):
+    """Check the inputs of participants, files side by side.
+
+    Parameters
+    ----------
+    plans : sequence of ParticipantPlan
+    out_dir : path
+    n_threads : int
+
+    Returns
+    -------
+    list of ParticipantPlan or Exception
+        As ``check_inputs`` returns or raises, in order.
+
+    """
+    stopped = Event()
+    records = [record_of(out_dir, plan.subject) for plan in plans]
+    with ThreadPoolExecutor(n_threads) as readers, ThreadPoolExecutor(n_threads) as participants:
+        try:
+            pending = [
+                participants.submit(check_inputs, plan, record, readers, stopped)
+                for plan, record in zip(plans, records, strict=True)
+            ]
+            checked = []
+            for future, record in zip(pending, records, strict=True):
+                checked.append(future.exception() or future.result())
+                record.save()
+            return checked
+        except BaseException:  # an interrupt, or a full disk, must not wait for whole images
+            stopped.set()
+            participants.shutdown(cancel_futures=True)
+            raise
+
+
+def check_inputs(plan, record, readers, stopped=None):
+    """Plan of a participant whose inputs are known.
+
+    Parameters
+    ----------
+    plan : ParticipantPlan
+    record : InputRecord
+    readers : concurrent.futures.Executor
+        Its threads read the files.
+    stopped : threading.Event, optional
+        Once set, reading ends.
+
+    Returns
+    -------
+    ParticipantPlan
+        With digests and notes.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read whole, or whose values do not support what is asked for.
+
+    """
+    scans = [_scan_of(series_plan) for series_plan in plan.series]
+    files = list(dict.fromkeys(file for series_plan in plan.series for file in series_plan.files))
+    images = {image for scan in scans for image in scan.images}
+    known = readers.map(lambda file: _known_digest(record, file, file in images), files)
+    digests = dict(zip(files, known, strict=True))
+    todo = [scan for scan in scans if not scan.is_known(record, digests)]
+    takers = {image: [] for scan in todo for image in scan.images}
+    for scan in todo:
+        scan.prepare()
+        for image, taker in zip(scan.images, scan.takers, strict=True):
+            takers[image].append(taker)
+    kinds = COMPLEX if any(scan.plan.options.mrf.wanted for scan in scans) else REAL
+    read = readers.map(lambda image: tally_image(image, kinds, takers[image], stopped), takers)
+    for image, (stamp, digest) in zip(takers, read, strict=True):
+        record.remember(image, stamp, digest)
+        digests[image] = digest
+    for scan in todo:
+        record.findings[scan.key(digests)] = scan.find()
+    record.keep(files)
+    checked = []
+    for scan in scans:
+        notes = scan.check(record.findings[scan.key(digests)])
+        mine = tuple((str(file), digests[file]) for file in scan.plan.files)
+        checked.append(replace(scan.plan, digests=mine, voxel_notes=tuple(notes)))
+    return replace(plan, series=tuple(checked))
+
+
+def _known_digest(record, file, is_image):
+    """Digest of a file; None of an image that must be read to know it."""
+    digest = record.digest_of(file)
+    if digest is None and (not is_image or record.same_size(file)):
+        stamp, digest = stamp_of(file), digest_file(file)
+        record.remember(file, stamp, digest)
+    return digest
+
+
+def _scan_of(plan):
+    return _FingerprintScan(plan) if plan.options.mrf.wanted else _SpectralScan(plan)
+
+
+@dataclass
+class _SpectralScan:
+    """Images of one series, read for the voxels that can be fitted."""
+
+    plan: object
+    tallies: list = field(default_factory=list)
+    takers: list = field(default_factory=list)
+    kinds = REAL
+
+    def __post_init__(self):
+        self.series = self.plan.series
+        self.grid = read_grid(self.series.images[0], self.kinds)
+        masks = self.plan.masks
+        self.roi = common_mask(masks, self.series.images[0], self.grid) if masks else None
+        self.n_voxels = int(np.prod(self.grid.shape)) if self.roi is None else int(self.roi.sum())
+
+    @property
+    def images(self):
+        """Files to be read whole."""
+        return self.series.images
+
+    def key(self, digests):
+        """Of what is found: changes with every file, and with what is looked at; None where a digest is missing."""
+        found = [digests[file] for file in self.plan.files]
+        if None in found:
+            return None
+        return hashlib.sha256(json.dumps([FORMAT, found, *self._asked()]).encode()).hexdigest()
+
+    def is_known(self, record, digests):
+        """Whether a record tells what these files hold."""
+        finding = record.findings.get(self.key(digests))
+        return finding is not None and finding.fits(len(self.series.images))
+
+    def _asked(self):
+        encodings = self.series.encodings
+        has_map = self.plan.noise_map is not None
+        signed = encodings.inversion_time is not None
+        counts = [len(self.series.images), len(self.plan.masks), has_map, signed]
+        return [counts, self.series.volumes.tolist(), encodings.reference().tolist()]
+
+    def prepare(self):
+        """Make what takes the volumes."""
+        encodings, voxelwise = self.series.encodings, self.roi is not None
+        reference = set(encodings.reference().tolist())
+        wanted = [{} for _ in self.series.images]
+        for encoding, (image, volume) in enumerate(self.series.volumes.tolist()):
+            wanted[image][volume] = encoding in reference
+        signed = encodings.inversion_time is not None
+        self.tallies = [ImageTally(self.n_voxels, signed, voxelwise) for _ in wanted]
+        self.takers = [self._taker(tally, mine) for tally, mine in zip(self.tallies, wanted, strict=True)]
+
+    def _taker(self, tally, wanted):
+        def take(volume, values):
+            if volume in wanted:
+                tally.add(volume, values if self.roi is None else values[self.roi], wanted[volume])
+
+        return take
+
+    def find(self):
+        """VoxelFinding of what was read."""
+        read = [tally for tally in self.tallies if tally.n_volumes]
+        if self.roi is None:
+            finding, usable = find_volumes(read, self.n_voxels), None
+        else:
+            usable, finding = find_voxels(self.tallies, first_reference(self.series))
+        if self.plan.noise_map is None:
+            return finding
+        noise = load_map(self.plan.noise_map, self.series)
+        noise = noise if usable is None else noise[self.roi][usable]
+        n_bad = int((~(noise > 0) | ~np.isfinite(noise)).sum())
+        return replace(finding, n_bad_noise=n_bad if usable is not None or n_bad == noise.size else 0)
+
+    def check(self, finding):
+        """Notes on the voxels; InputError where they are too few for what is asked."""
+        image, options = self.series.images[0], self.plan.options
+        check_finding(finding, self.series.images, self.roi)
+        check_noise_map(self.plan.noise_map, finding.n_bad_noise)
+        if options.inspect.wanted:
+            check_clusters(finding.n_usable, options.inspect.candidates, image)
+        check_components(finding.n_usable, options.inspect_map.n_components, image)
+        return notes_on(finding, self.series.images)
+
+
+class _FingerprintScan(_SpectralScan):
+    """Frames of one fingerprinting series, and the files that tell how they were sampled."""
+
+    kinds = COMPLEX
+
+    @property
+    def images(self):
+        """Files to be read whole."""
+        return (*self.series.images, *(self.series.sampling.files if self.series.sampling else ()))
+
+    def _asked(self):
+        return [list(self.series.parts)]
+
+    def prepare(self):
+        """Make what takes the frames; those of the sampling are only read."""
+        self.tallies = [ImageTally(self.n_voxels, True, self.roi is not None) for _ in self.series.images]
+        parts = zip(self.tallies, self.series.parts, self.series.images, strict=True)
+        self.takers = [self._frame_taker(*part) for part in parts]
+        self.takers += [lambda volume, values: None] * (len(self.images) - len(self.takers))
+
+    def _frame_taker(self, tally, part, path):
+        def take(frame, values):
+            if part == "phase":
+                check_phase(values, frame, path)
+            inside = values if self.roi is None else values[self.roi]
+            tally.add(frame, np.abs(inside) if inside.dtype.kind == "c" else inside)
+
+        return take
+
+    def find(self):
+        """VoxelFinding of the frames."""
+        return find_frames(self.tallies, self.series.parts, self.n_voxels)
+
+    def check(self, finding):
+        """Notes on the voxels; InputError where too few can be fitted."""
+        check_frames(finding, self.series.images)
+        return notes_on_frames(finding)
