@@ -118,7 +118,7 @@ def test_the_bids_validator_finds_no_error(place):
 
 def test_the_page_shows_schedule_maps_and_what_the_network_changed(place):
     text = " ".join(re.sub(r"<[^>]+>", " ", (place / "out/sub-01.html").read_text()).split())
-    for words in ("the participant has fingerprinting series only", "Time of one slice",
+    for words in ("the participant has fingerprinting series only", "one slice takes",
                   "by dictionary matching and the", "The fingerprints match with 0.9",
                   "What the scan-specific network changed", "Learning curves",
                   "against dictionary matching", "Magnetic resonance fingerprinting", "120 frames [",

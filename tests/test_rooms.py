@@ -23,8 +23,8 @@ ALLOWED = {
 }
 #: inside a room, from the bottom up: a sub-room may import those above it in its list
 STACKS = {
-    "bids": ["errors", "names", "json_files", "yaml_files", "uris", "locks", "atomic", "nifti", "filters", "dataset", "layout"]
-    + ["input", "output", "cohort"],
+    "bids": ["errors", "names", "json_files", "yaml_files", "uris", "locks", "atomic", "nifti", "filters", "dataset"]
+    + ["layout", "input", "output", "cohort"],
     "reports": ["words", "remark", "crashes", "html", "style", "mosaic", "cluster_words", "facts", "figures"]
     + ["spectrum_figures", "schedule_section", "component_section", "uncertainty", "maps", "collect", "scan_cnn"]
     + ["compartments", "verdict", "methods", "overview", "viewer", "citations", "sections", "subject", "group"],

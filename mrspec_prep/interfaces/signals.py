@@ -20,7 +20,15 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.spectra import restore_polarity
+from mrspec_prep.spectra.design.echo_decay import first_echo_deficit
 from mrspec_prep.spectra.noise.polarity import holds_signs
+
+SPIN_ECHOES = "MESE"
+CLEAR_DEFICIT = 0.01  # of the first echo; noise of a mean over voxels is far below
+STIMULATED = (
+    "The first echo is {deficit:.0%} below the second: stimulated echoes, which the kernel does not describe. Short "
+    "components of T2, the myelin water fraction among them, are not to be trusted."
+)
 
 
 class _SignalsInputSpec(ComputeInputSpec, ImagesInputSpec):
@@ -52,6 +60,9 @@ class ExtractSignals(SimpleInterface):
         notes["notes"] += [note for note in found if note not in notes["notes"]]
         roi[roi] = usable
         measured = signals = signals[usable]
+        if self.inputs.kernel["name"] == "t2" and series.suffix == SPIN_ECHOES:
+            deficit = first_echo_deficit(measured, series.encodings.echo_time)
+            notes["notes"] += [STIMULATED.format(deficit=deficit)] * (deficit > CLEAR_DEFICIT)
         if "t1" in self.inputs.kernel["name"].split("-"):
             signals = self._signed(series, signals, notes)
         out = Path(runtime.cwd)

@@ -1,6 +1,7 @@
 """Myelin water map of multi-echo images through the nodes, from limits that the user may set."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +13,7 @@ from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.bids.output.spectra_files import read_nnls_spectra
 from mrspec_prep.interfaces.derivatives import SaveNNLS
 from mrspec_prep.interfaces.nnls import FitNNLS
+from mrspec_prep.interfaces.signals import ExtractSignals
 from mrspec_prep.spectra import integrate_regions
 from mrspec_prep.workflows.planning.participant import plan_participant
 
@@ -84,3 +86,23 @@ def test_a_region_called_myelin_sets_the_limits(written):
     assert found.metadata["Bounds"] == {axis: [5.0, 30.0]} and "from 5 to 30 ms" in found.metadata["Description"]
     same = read_map(folder / f"sub-01_model-{axis}_param-myelin_desc-nnls_dwimap.nii.gz")
     np.testing.assert_array_equal(found.data, same.data)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.85])
+def test_a_first_echo_below_the_second_is_told_of_spin_echoes(written, tmp_path, factor):
+    suffix, _ = written
+    first = tmp_path / f"bids/sub-01/anat/sub-01_echo-01_{suffix}.nii.gz"
+    image = nib.load(first)
+    low = factor * nib.load(first.with_name(first.name.replace("echo-01", "echo-02"))).get_fdata(dtype=np.float32)
+    nib.save(nib.Nifti1Image(low if factor < 1 else image.get_fdata(dtype=np.float32), image.affine), first)
+    (plan,) = plan_participant(open_layout(tmp_path / "bids", ["01"]), "01").series
+    (tmp_path / "series.json").write_text(json.dumps(plan.series.to_json()))
+    np.save(tmp_path / "region.npy", np.ones(SHAPE, bool))
+    (tmp_path / "before.json").write_text(json.dumps({"notes": [], "source": "x"}))
+    found = ExtractSignals(
+        series=str(tmp_path / "series.json"), kernel=plan.kernel_settings, roi=str(tmp_path / "region.npy"),
+        notes=str(tmp_path / "before.json"), num_threads=1,
+    ).run(cwd=str(tmp_path)).outputs  # fmt: skip
+    notes = json.loads(Path(found.notes).read_text())["notes"]
+    told = [note for note in notes if "first echo is 15% below" in note]
+    assert len(told) == (factor < 1 and suffix == "MESE"), notes

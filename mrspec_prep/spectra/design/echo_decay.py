@@ -111,3 +111,35 @@ def _noise_std(signals, level):
             squares += np.var(repeats, axis=1, ddof=1).mean() * (repeats.shape[1] - 1)
             degrees += repeats.shape[1] - 1
     return float(np.sqrt(squares / degrees)) if degrees else np.nan
+
+
+def first_echo_deficit(signals, echo_times):
+    """By how much the first of several spin echoes lies below the second, as a share; 0 where it does not.
+
+    Relaxation only takes signal away. A first echo below the second holds no stimulated echoes, which every later one
+    does where refocusing pulses miss 180 degrees; the short components of T2 spectra suffer most.
+
+    Parameters
+    ----------
+    signals : (n_voxels, n_encodings) array
+    echo_times : (n_encodings,) array
+        [ms]
+
+    Returns
+    -------
+    float
+        1 - mean of the first / mean of the second, over the voxels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrspec_prep.spectra.design.echo_decay import first_echo_deficit
+    >>> round(first_echo_deficit(np.array([[90.0, 100.0, 80.0]]), np.array([10.0, 20.0, 30.0])), 3)
+    0.1
+
+    """
+    times = np.unique(echo_times)
+    if len(times) < 2 or not len(signals):
+        return 0.0
+    first, second = (float(np.mean(signals[:, echo_times == time])) for time in times[:2])
+    return max(0.0, 1 - first / second) if second > 0 else 0.0
