@@ -173,11 +173,11 @@ def test_those_that_cannot_be_used_are_listed_and_the_others_fitted(study, capsy
     assert list(table["included"]) == [True, True, False, False]
     assert "truncated" in table["cause"][2]
     assert "did not end" in table["cause"][3]
-    assert study.run("--dry-run", "--set", "inspect.n_clusters=3") == 1
+    assert study.run("--dry-run", "--set", "inspect.alpha=0.1") == 1
     said = capsys.readouterr().err
-    assert "--set inspect.n_clusters is about each participant; the group goes by --set group.n_clusters" in said
+    assert "--set inspect.alpha is about each participant; the group goes by --set group.alpha" in said
     assert said.splitlines()[-1].endswith("FAILED: sub-02, sub-03 cannot be included")
-    assert study.run("--dry-run", "--set", "inspect.n_clusters=3", "--set", "group.n_clusters=3") == 1
+    assert study.run("--dry-run", "--set", "inspect.alpha=0.1", "--set", "group.alpha=0.1") == 1
     assert "is about each participant" not in capsys.readouterr().err
     assert about["NExcluded"] == 2
     assert study.run() == 1, "a finished group tells of them again"

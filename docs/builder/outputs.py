@@ -9,7 +9,7 @@ from mrspec_prep.bids.output.catalogue import load_bibliography, load_catalogue
 GROUPS = {
     "Signals, mask and noise": ("roi", "reference", "noise", "snr"),
     "Voxelwise spectra": (
-        *("fraction", "visible", "s0", "t2", "t2star", "t1", "diffusivity", "kurtosis"),
+        *("fraction", "visible", "mwf", "s0", "t2", "t2star", "t1", "diffusivity", "kurtosis"),
         *("residual", "gap", "alpha", "shared"),
         *("peakdiffusivity", "peakt2star", "peakt2", "peakt1", "peakkurtosis"),
     ),

@@ -15,7 +15,7 @@ from mrspec_prep.bids.input.images import (
     load_signals,
 )
 from mrspec_prep.bids.input.series import find_series
-from mrspec_prep.bids.input.voxels import check_signals
+from mrspec_prep.bids.input.voxels import ImageTally, check_signals, find_voxels
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.options import SelectOptions
 
@@ -126,6 +126,20 @@ def test_slightly_negative_diffusion_weighted_signals_are_noise(make_series, val
     )
 
 
+def test_noise_about_nothing_and_weighted_images_of_zeros_are_signal(make_series, values):
+    values[0, 0, 0, 1] = [-1, 2, -3]
+    values[1, 0, 0, 1] = [-1, -2, -3]
+    (note,) = check_values(make_series(values), EVERYWHERE)
+    assert note.startswith("Voxels that stay") and "2 of sub-01_acq-te90" in note
+    weighted = ImageTally(2, judged=False)
+    unweighted = ImageTally(2)
+    for volume, level in enumerate([5.0, 4.0]):
+        weighted.add(volume, np.array([0.0, level]))
+        unweighted.add(volume, np.array([level, level]), is_reference=True)
+    usable, finding = find_voxels([unweighted, weighted], (0, 0))
+    assert usable.all() and finding.n_lost == (0, 0) and finding.n_low == (0, 1)
+
+
 def test_voxels_lost_in_one_image_are_left_out_and_single_values_stay(make_series, values):
     values[0, 0, 0, 1], values[1, 0, 0, 1] = 0, -5
     values[2, 0, 0, 0, 1], values[2, 1, 0, 1, :2] = 0, -1
@@ -133,12 +147,12 @@ def test_voxels_lost_in_one_image_are_left_out_and_single_values_stay(make_serie
     lost, stay = check_values(make_series(values), EVERYWHERE)
     assert lost == (
         "3 of 24 voxels were left out: 1 with NaN or infinite values, "
-        "2 zero or negative in all volumes of sub-01_acq-te90_dwi.nii.gz."
+        "2 at zero, or one negative value, in all volumes of sub-01_acq-te90_dwi.nii.gz."
     )
     assert stay.endswith("volumes: 1 of sub-01_acq-te60_dwi.nii.gz, 1 of sub-01_acq-te90_dwi.nii.gz.")
     values[:, 1, :, 1] = 0
     with pytest.raises(
-        InputError, match=r"38% of .*first: voxel \[0, 0, 0\], volume 0.*9 of 24: 1 with NaN.*8 zero or"
+        InputError, match=r"38% of .*first: voxel \[0, 0, 0\], volume 0.*9 of 24: 1 with NaN.*8 at zero, or"
     ):
         check_values(make_series(values), EVERYWHERE)
 
@@ -289,7 +303,8 @@ def test_the_real_brain():
         pytest.skip(f"{root} is not on this machine")
     (series,) = find_series(open_layout(root, ["01"]), "01", SelectOptions())
     roi = load_mask(find_masks(series, [root / "derivatives" / "masks"]), series)
-    assert check_values(series, roi) == []
+    (note,) = check_values(series, roi)
+    assert note.startswith("Voxels that stay, although they are zero or negative in some volumes: 397 of")
     signals = load_signals(series, roi).astype(float)
     b0, echo_time = series.encodings.is_b0(), series.encodings.echo_time
     short, long = (signals[:, b0 & (echo_time == te)].mean(axis=1) for te in (60, 91))

@@ -19,18 +19,23 @@ class ImageTally:
     signed : bool
         Negative values are signal: after inversion.
     voxelwise : bool
-        Keep what each voxel holds, 3 bytes (11 in an image with reference volumes); else volumes are counted as wholes.
+        Keep what each voxel holds, 3 bytes (some 15 where values are not positive, and with reference volumes); else
+        volumes are counted as wholes.
+    judged : bool
+        Voxels without signal are lost in it: it holds unweighted volumes. Where all are weighted, or there is one
+        only, nothing may be left of the signal.
 
     """
 
-    def __init__(self, n_voxels, signed=False, voxelwise=True):
+    def __init__(self, n_voxels, signed=False, voxelwise=True, judged=True):
         self.signed = signed
+        self.judged = judged
         self.n_volumes = 0
         self.zero_volumes = []
         self.fewest_finite = n_voxels  #: of the volume that holds fewest
         self.is_flat = True  #: every reference volume holds one value
         self.first_broken = None  #: voxel, volume
-        self.broken = self.lit = self.low = None
+        self.broken = self.lit = self.low = self.level = None
         self.reference = None
         if voxelwise:
             self.broken, self.lit, self.low = np.zeros((3, n_voxels), bool)
@@ -74,7 +79,8 @@ class ImageTally:
             if self.first_broken is None or voxel < self.first_broken[0]:
                 self.first_broken = voxel, volume
         signal = values != 0 if self.signed else values > 0
-        self.lit |= signal
+        self.level = values.copy() if self.level is None else self.level
+        self.lit |= signal | (values != self.level)  # noise about zero changes; what was cut off or filled does not
         self.low |= ~signal
 
 
@@ -90,7 +96,7 @@ class VoxelFinding:
     n_unusable: int = 0
     n_not_finite: int = 0
     n_dark: int = 0  #: without positive reference signal
-    n_lost: tuple[int, ...] = ()  #: of each image: zero or negative in all its volumes
+    n_lost: tuple[int, ...] = ()  #: of each image: zero, or one negative value, in all its volumes
     n_low: tuple[int, ...] = ()  #: of each image: usable, zero or negative in some volumes
     zero_volumes: tuple[tuple[int, int], ...] = ()  #: image and volume of those that are zero throughout
     first: tuple[int, int, int] = (0, 0, 0)  #: unusable voxel, and the image and volume that tell
@@ -137,9 +143,11 @@ def _checked(value, kind):
 
 
 def find_voxels(tallies, reference):
-    """Voxels that can be fitted: finite, with positive reference signal, and with signal in every image.
+    """Voxels that can be fitted: finite, with positive reference signal, and cut off in no image.
 
-    An image of a single volume proves nothing by a value that is not positive: noise, or the null of an inversion.
+    Cut off is a voxel that has one and the same value, zero or below, in all volumes of an image with unweighted ones.
+    A value that is not positive proves nothing in an image of a single volume (noise, or the null of an inversion) or
+    of weighted volumes only; several that differ are noise about a signal that is gone.
 
     Parameters
     ----------
@@ -159,7 +167,7 @@ def find_voxels(tallies, reference):
         dark = ~broken & ~(sum(t.reference for t in tallies if t.reference is not None) > 0)
     usable, n_lost = ~broken & ~dark, []
     for tally in tallies:
-        lost = usable & ~tally.lit if tally.n_volumes > 1 else np.zeros(usable.shape, bool)
+        lost = usable & ~tally.lit if tally.n_volumes > 1 and tally.judged else np.zeros(usable.shape, bool)
         n_lost.append(int(lost.sum()))
         usable = usable & ~lost
     first = int(np.argmin(usable))
@@ -272,7 +280,7 @@ def _reasons(finding, images):
     reasons = [f"{finding.n_not_finite} with NaN or infinite values"] * bool(finding.n_not_finite)
     reasons += [f"{finding.n_dark} without positive reference signal"] * bool(finding.n_dark)
     return reasons + [
-        f"{n_lost} zero or negative in all volumes of {image.name}"
+        f"{n_lost} at zero, or one negative value, in all volumes of {image.name}"
         for image, n_lost in zip(images, finding.n_lost, strict=False)
         if n_lost
     ]
@@ -281,11 +289,17 @@ def _reasons(finding, images):
 def tally_signals(signals, series):
     """ImageTally of every image of a series, of signals (n_voxels, n_encodings) that are loaded already."""
     signed = series.encodings.inversion_time is not None
-    tallies = [ImageTally(len(signals), signed) for _ in series.images]
+    tallies = [ImageTally(len(signals), signed, judged=judged) for judged in images_judged(series)]
     reference = set(series.encodings.reference().tolist())
     for encoding, (image, volume) in enumerate(series.volumes.tolist()):
         tallies[image].add(volume, np.ascontiguousarray(signals[:, encoding]), encoding in reference)
     return tallies
+
+
+def images_judged(series):
+    """Whether voxels can be lost in each image of a series: it holds unweighted volumes."""
+    image, unweighted = series.volumes[:, 0], series.encodings.is_b0()
+    return [bool(unweighted[image == number].any()) for number in range(len(series.images))]
 
 
 def first_reference(series):
@@ -295,7 +309,7 @@ def first_reference(series):
 
 
 def usable_voxels(signals, series):
-    """Voxels whose signals are finite, positive in the mean reference, and not lost in all of an image.
+    """Voxels whose signals are finite, positive in the mean reference, and cut off in no image.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ from mrspec_prep.bids.input.voxels import (
     find_volumes,
     find_voxels,
     first_reference,
+    images_judged,
     notes_on,
 )
 from mrspec_prep.bids.nifti import COMPLEX, REAL, read_grid
@@ -182,7 +183,8 @@ class _SpectralScan:
         for encoding, (image, volume) in enumerate(self.series.volumes.tolist()):
             wanted[image][volume] = encoding in reference
         signed = encodings.inversion_time is not None
-        self.tallies = [ImageTally(self.n_voxels, signed, voxelwise) for _ in wanted]
+        judged = images_judged(self.series)
+        self.tallies = [ImageTally(self.n_voxels, signed, voxelwise, one) for one in judged]
         self.takers = [self._taker(tally, mine) for tally, mine in zip(self.tallies, wanted, strict=True)]
 
     def _taker(self, tally, wanted):
