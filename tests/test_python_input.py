@@ -175,6 +175,8 @@ def test_schedules_are_also_taken_as_columns_in_the_units_of_the_file():
     wrong = {
         "is inversion_time meant": {k.replace("sion_time", "sion_times"): v for k, v in columns.items()},
         "is flip_angle meant": {("flip_angles" if k == "flip_angle" else k): v for k, v in columns.items()},
+        "column TI: is inversion_time meant": {("TI" if k == "inversion_time" else k): v for k, v in columns.items()},
+        "column te: is echo_time meant": {("te" if k == "echo_time" else k): v for k, v in columns.items()},
         "lacks echo_time": {k: v for k, v in columns.items() if k != "echo_time"},
         "repetition_time of the schedule is .* divide by 1000": {
             **columns,

@@ -190,9 +190,12 @@ class Viewer {
   chooseCluster(cluster) {
     this.state.cluster = cluster;
     if (cluster >= 0 && this.layer() && this.layer().kind !== "label") {
-      this.state.layer = this.header.layers.findIndex((layer) => layer.group === "Clusters" && layer.kind === "label");
-      this.mapSelect.value = this.state.layer;
-      this.rangeInputs();
+      const labels = this.header.layers.findIndex((layer) => layer.group === "Clusters" && layer.kind === "label");
+      if (labels >= 0) {
+        this.state.layer = labels;
+        this.mapSelect.value = labels;
+        this.rangeInputs();
+      }
     }
     return this.show();
   }

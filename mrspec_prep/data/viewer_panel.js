@@ -41,7 +41,7 @@ Object.assign(Viewer.prototype, {
     return {
       title: `Cluster ${m + 1}${this.around ? ` in scan ${header.title}` : ""}: ${cluster.n} voxels${cluster.share ? ` (${cluster.share})` : ""}`,
       more: cluster.whole ? `of the whole group ${cluster.whole}` : "",
-      color: data.layer("Clusters", "cluster").colors[m], signals, fits: [], sigma: NaN, spectrum: fit.spectrum || spectrum, peaks: cluster.peaks,
+      color: (data.layer("Clusters", "cluster") || { colors: {} }).colors[m] || NEUTRAL, signals, fits: [], sigma: NaN, spectrum: fit.spectrum || spectrum, peaks: cluster.peaks,
       residuals: signals && fit.values && fit.values.map((value, g) => (cluster.mean[g] - value) / cluster.spread[g]),
       unit: "SD", note: "Bars and SD: standard deviation over the voxels of the cluster.", rows: [["Voxels", String(cluster.n)], ...peaks],
     };

@@ -154,6 +154,11 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log", value
     -------
     Grid
 
+    Raises
+    ------
+    ValueError
+        Numbers of points or values for other axes than the kernel's, or an axis that this protocol does not weigh.
+
     Examples
     --------
     >>> from mrspec_prep.physics import Encodings, default_grid
@@ -163,6 +168,8 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log", value
 
     """
     bounds, values = bounds or {}, dict(values or {})
+    if strange := [axis for axis in values if axis not in axes]:
+        raise ValueError(f"values of {', '.join(strange)}, and the kernel has the axes {', '.join(axes)}")
     points = points or [DEFAULT_POINTS[len(axes)]] * len(axes)
     if len(points) != len(axes):
         raise ValueError(

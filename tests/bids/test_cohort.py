@@ -203,6 +203,13 @@ def test_a_filter_of_the_images_that_were_joined_chooses_at_the_group_too(out):
     assert "leaves no participant" in refusal(out.root, filters={"dwi": {"acquisition": "*", "run": "1"}})
 
 
+def test_a_filter_reads_the_names_in_sources_as_they_are_on_disk(out):
+    """Sources are URIs: what is no ASCII is percent-encoded."""
+    out.add("01", metadata=ABOUT | {"Sources": ["bids:raw:sub-01/dwi/sub-01_acq-%C3%A9cho_dwi.nii.gz"]})
+    assert len(collect_cohort(out.root, filters={"dwi": {"acquisition": "écho"}}).members) == 1
+    assert "leaves no participant" in refusal(out.root, filters={"dwi": {"acquisition": "echo"}})
+
+
 def test_nothing_found_is_refused(out, tmp_path):
     assert "run the participant level first" in refusal(tmp_path / "nowhere")
     assert "run the participant level first" in refusal(out.root)

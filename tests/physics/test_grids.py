@@ -94,3 +94,8 @@ def test_bounds_by_hand_do_without_the_protocol():
 def test_wrong_number_of_points_is_refused():
     with pytest.raises(ValueError, match="give 2 numbers of points, got 1"):
         default_grid(KERNELS["adc-t2"], PROTOCOL, points=(50,))
+
+
+def test_values_of_another_axis_are_refused():
+    with pytest.raises(ValueError, match="values of t1, and the kernel has the axes t2"):
+        default_grid(("t2",), PROTOCOL, values={"t1": [100, 900]})

@@ -1,19 +1,25 @@
 """The viewer of a group in a real headless Chromium, against numbers computed from the group's files."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from benchmarks.simulated_study import Study
 from mrspec_prep.bids.output.compressed import read_compressed
-from mrspec_prep.bids.output.derivatives import read_map
+from mrspec_prep.bids.output.derivatives import MapFile, read_map
 from mrspec_prep.physics import kernel_matrix
+from mrspec_prep.reports.collect import NAME_ENTITIES, SeriesResults
 from mrspec_prep.reports.group import viewer as group_block
 from mrspec_prep.reports.group.collect import collect_group
+from mrspec_prep.reports.group.overview import found_clusters
 from mrspec_prep.reports.group.page import group_words
 from mrspec_prep.reports.group.participants import participants_table
 from mrspec_prep.reports.group.viewer import group_viewer_blocks, shown_scans
 from mrspec_prep.reports.html import Group, Page, Section, render
 from mrspec_prep.reports.sections import peak_table
+from mrspec_prep.reports.viewer.block import geometry
+from mrspec_prep.reports.viewer.layers import Layer, pack_layers
+from mrspec_prep.reports.viewer.packing import MISSING, Block
 from tests.reports.browser import CHROMIUM, browser
 from tests.reports.group_study import write_group
 
@@ -172,3 +178,38 @@ def test_lost_signals_are_told_and_maps_still_shown(tmp_path):
     told = " ".join(block["notes"])
     assert "Of 01 not all can be shown" in told and "Of 02 not all can be shown: the compressed signals" in told
     assert str(tmp_path) not in told
+
+
+def test_a_cluster_map_of_another_run_is_told_and_the_page_still_made(tmp_path):
+    out = write_group(tmp_path / "out", STUDY)
+    (path,) = out.glob("sub-01/**/*_seg-group_dseg.nii.gz")
+    image = nib.load(path)
+    labels = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.where(labels == 1, 12, labels).astype(np.uint8), image.affine, image.header), path)
+    results, block = write_page(out, tmp_path / "page.html")
+    assert [scan["packed"] for scan in block["scans"]].count(False) == 1
+    assert "the cluster map has a cluster 12, and the group has 8 spectra" in " ".join(block["notes"])
+    assert found_clusters(results)["entries"]
+
+
+def test_far_values_do_not_coarsen_the_steps_of_a_map():
+    """A hundred steps or more lie in the bulk of a map, and far values keep theirs, within 16 bits."""
+    values = np.append(np.linspace(10, 20, 1000), [900.0, np.nan])
+    layer = Layer("Trust", "Noise", "", values, {"colormap": "gray", "range": "zero"}, {})
+    block = Block("b")
+    (head,), _ = pack_layers([layer], block, 250)
+    low, step = head["values"]["scale"]
+    planes = np.frombuffer(b"".join(block.parts), np.uint8).reshape(2, -1).astype(int)
+    codes = planes[0] + 256 * planes[1]
+    assert step < 0.1 and codes[-1] == MISSING
+    np.testing.assert_allclose(low + step * codes[:-1], values[:-1], atol=step)
+
+
+def test_a_bright_voxel_does_not_coarsen_the_grey_levels():
+    image = np.random.default_rng(0).uniform(50, 150, (9, 9, 9))
+    image[4, 4, 4] = 1e6
+    scan = SeriesResults((None, "dwi", *(None for _ in NAME_ENTITIES)))
+    scan.roi = MapFile(np.ones(image.shape, bool), np.eye(4), {}, "roi")
+    scan.reference = MapFile(image, np.eye(4), {}, "reference")
+    found = geometry(scan, Block("b"), 250)["image"]
+    assert found["scale"][1] < 2

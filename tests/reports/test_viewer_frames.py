@@ -109,3 +109,10 @@ def test_voxels_without_a_tissue_have_no_fit():
     tissue = {"t1": np.array([900.0, 0.0]), "t2": np.array([80.0, 50.0]), "m0": np.ones(2)}
     found = frames.predicted_frames(SCHEDULE, tissue, np.arange(N_FRAMES))
     assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
+
+
+def test_frames_are_predicted_in_blocks_of_voxels(monkeypatch):
+    tissue, kept = {"t1": T1, "t2": T2, "m0": M0}, np.array([1, 5])
+    whole = frames.predicted_frames(SCHEDULE, tissue, kept)
+    monkeypatch.setattr(frames, "AT_ONCE", 2)
+    np.testing.assert_array_equal(frames.predicted_frames(SCHEDULE, tissue, kept), whole)

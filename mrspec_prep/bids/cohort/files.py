@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from mrspec_prep.bids.errors import InputError, unreadable
 from mrspec_prep.bids.filters import filters_pass
@@ -190,7 +191,7 @@ def passes(file, header, filters):
             wanted = {key: value for key, value in wanted.items() if key not in NO_ENTITY_OF_A_SERIES}
         kept[query] = wanted
     own = {key: file.entities[key] for key in OUTPUT_ENTITIES if key in file.entities}
-    sources = [split_name(source) for source in header.about.get("Sources") or [] if isinstance(source, str)]
+    sources = [split_name(unquote(source)) for source in header.about.get("Sources") or [] if isinstance(source, str)]
     series, *images = [
         Name(entities, header.about.get("Suffix", "dwi"), ".nii.gz", file.entities["datatype"])
         for entities in (own, *(source.entities | own for source in sources))

@@ -12,6 +12,7 @@ INTERLEAF = "interleaf"
 NEEDED = ("flip_angle", "repetition_time", "echo_time")
 OPTIONAL = ("inversion_time", "phase", INTERLEAF)
 EFFICIENCY = "inversion_efficiency"
+SHORT = {"flip_angle": "FA", "repetition_time": "TR", "echo_time": "TE", "inversion_time": "TI"}  # not read
 LONGEST = {"repetition_time": 1.0, "echo_time": 0.5, "inversion_time": 20.0}  # s, medians: above, ms were written
 SAME_PHASE = 1e-3  # degrees: excitations whose phases differ by less have one
 MS_PER_S = 1e3
@@ -47,7 +48,8 @@ def schedule_of(given):
     missing = [name for name in NEEDED if name not in names]
     strange = [name for name in names if name not in (*NEEDED, *OPTIONAL, EFFICIENCY)]
     for absent in (*missing, *(name for name in OPTIONAL if name not in names)):
-        close = get_close_matches(absent, strange, 1, 0.75)
+        close = [name for name in strange if name.upper() == SHORT.get(absent)]
+        close = close or get_close_matches(absent, strange, 1, 0.75)
         if close:
             raise ValueError(f"the schedule has a column {close[0]}: is {absent} meant? Give {COLUMNS}")
     if missing:

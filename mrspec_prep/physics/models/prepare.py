@@ -137,7 +137,7 @@ def prepare(model: Model, signals, encodings: Encodings) -> Prepared:
     means = signals[:, volumes].astype(float) @ average.T
     if model.magnitude and "inversion_time" in model.needs and (means < 0).any():
         raise ValueError(f"model {model.name} describes magnitudes and the signals are signed: use {model.name}-signed")
-    return Prepared(means, _averaged(kept, groups, average), averages, volumes)
+    return Prepared(means, _averaged(model, kept, groups, average), averages, volumes)
 
 
 def _groups(model, encodings):
@@ -157,12 +157,15 @@ def _groups(model, encodings):
     return rank[inverse.ravel()]
 
 
-def _averaged(encodings, groups, average):
-    """Mean encodings of the groups; the direction of the first member."""
-    first = [int(np.flatnonzero(groups == g)[0]) for g in range(len(average))]
+def _averaged(model, encodings, groups, average):
+    """Mean encodings of the groups; of an oriented model with directions, that of b = 0 being its first member's."""
+    members = [np.flatnonzero(groups == g) for g in range(len(average))]
     mean = {
-        name: None if (v := getattr(encodings, name)) is None else average @ v
+        # rounded by no more than its members allow: the mean of 50s is 50
+        name: None
+        if (v := getattr(encodings, name)) is None
+        else np.clip(average @ v, [v[m].min() for m in members], [v[m].max() for m in members])
         for name in ("bvalue", "echo_time", "inversion_time", "repetition_time")
     }
-    direction = None if encodings.direction is None else encodings.direction[first]
-    return Encodings(**mean, direction=direction)
+    known = model.oriented and encodings.direction is not None
+    return Encodings(**mean, direction=encodings.direction[[m[0] for m in members]] if known else None)

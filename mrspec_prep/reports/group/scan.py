@@ -39,6 +39,17 @@ def scan_results(cluster_map, spectra, compressed):
     return found
 
 
+def check_clusters(cluster_map, n_clusters):
+    """Raise InputError where a cluster map has clusters beyond those whose spectra are known."""
+    most = int(cluster_map.labels.data.max())
+    if most > n_clusters:
+        raise InputError(
+            f"the cluster map has a cluster {most}, and the group has {n_clusters} spectra: they are of different runs",
+            file=cluster_map.path,
+            remedy="run the group again",
+        )
+
+
 def open_compressed(path, labels):
     """Compressed signals of a scan, checked to be of the voxels of its cluster map.
 

@@ -6,7 +6,7 @@ from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.reports.collect import UNREADABLE
 from mrspec_prep.reports.group.collect import read_cluster_map
 from mrspec_prep.reports.group.participants import report_address
-from mrspec_prep.reports.group.scan import open_compressed, regenerated_signals, scan_results
+from mrspec_prep.reports.group.scan import check_clusters, open_compressed, regenerated_signals, scan_results
 from mrspec_prep.reports.viewer.block import clusters_of, geometry, pack_signals
 from mrspec_prep.reports.viewer.fits import pack_axes, pack_kernel
 from mrspec_prep.reports.viewer.layers import layers_of, pack_layers
@@ -111,6 +111,7 @@ class _Writer:
         found = read_cluster_map(results.out_dir, participant, series)
         if found is None or not (found.labels.data > 0).any():
             return None, ()
+        check_clusters(found, len(self.clusters))
         images, measured = (Block(f"{slug}_data_{name}") for name in ("images", "signals"))
         compressed = None
         try:

@@ -78,7 +78,7 @@ def geometry(series, block, levels=None):
         With a region.
     block : Block
     levels : int, optional
-        Grey levels up to the brightest white; default: as many as 16 bits hold.
+        Grey levels up to twice white, where the image is cut; default: as many as 16 bits hold.
 
     Returns
     -------
@@ -106,8 +106,8 @@ def geometry(series, block, levels=None):
     if series.reference is not None and series.reference.data.shape == roi.shape:
         image = np.asarray(series.reference.data, float)
         norm = color_range(image[roi], map_entry("reference")["range"])
-        step = 2 * float(image[roi].max()) / levels if levels else None
-        codes, scale = quantised(np.clip(image[cut], 0, 2 * image[roi].max()), step)
+        most = 2 * float(norm.vmax if levels else image[roi].max())
+        codes, scale = quantised(np.clip(image[cut], 0, most), most / levels if levels else None)
         found["image"] = block.add(codes) | {"scale": scale, "window": [float(norm.vmin), float(norm.vmax)]}
         about = series.reference.key != "frames"
         found["image_title"] = map_entry("reference" if about else "frames")["title"]

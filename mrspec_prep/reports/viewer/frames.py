@@ -13,6 +13,7 @@ from mrspec_prep.reports.viewer.signals import MOST_SIGNALS, OF_SIGMA
 from mrspec_prep.reports.words import number
 
 MS = 1e3  # ms per s
+AT_ONCE = 10_000  # voxels whose frames, all of them, are in memory at a time
 
 
 def schedule_of(columns, acquisition):
@@ -126,8 +127,10 @@ def predicted_frames(schedule, tissue, kept, magnitude=False):
     t1, t2, m0 = (np.asarray(tissue[name], float) for name in ("t1", "t2", "m0"))
     there = np.isfinite(t1) & np.isfinite(t2) & np.isfinite(m0) & (t1 > 0) & (t2 > 0)
     found = np.full((len(t1), len(kept)), np.nan)
-    if there.any():
-        found[there] = m0[there, None] * simulate_fisp(schedule, t1[there], t2[there])[:, kept]
+    rows = np.flatnonzero(there)
+    for start in range(0, len(rows), AT_ONCE):
+        now = rows[start : start + AT_ONCE]
+        found[now] = m0[now, None] * simulate_fisp(schedule, t1[now], t2[now])[:, kept]
     return np.abs(found) if magnitude else found
 
 

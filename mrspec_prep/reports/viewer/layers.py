@@ -76,7 +76,8 @@ def pack_layers(layers, block, levels=None):
     layers : list of Layer
     block : Block
     levels : int, optional
-        Steps between a map's least and greatest value; default: as many as 16 bits hold.
+        Steps between the percentiles 1 and 99 of a map, so that a few far values do not coarsen all others;
+        default, and where the far values ask for it: as many as 16 bits hold.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def _pack(values, block, log=False, levels=None):
     with np.errstate(divide="ignore", invalid="ignore"):
         stored = np.log10(values) if log else np.asarray(values, float)
     known = stored[np.isfinite(stored)]
-    step = float(np.ptp(known)) / levels if levels and len(known) else None
+    step = float(np.subtract(*np.percentile(known, (99, 1)))) / levels if levels and len(known) else None
     codes, scale = quantised(stored, step)
     return block.add(codes) | {"scale": scale}
 

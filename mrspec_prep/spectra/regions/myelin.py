@@ -8,6 +8,7 @@ from mrspec_prep.spectra.regions.integration import RESOLVING_VALUES, distinct_v
 REGION = "myelin"  #: name of a region that replaces the limits
 #: limits of water between myelin layers at 3 T [ms]: T2 of spin echoes (MacKay 1994), T2* of gradient echoes (Du 2007)
 LIMITS = {"t2": (0.0, 40.0), "t2star": (0.0, 25.0)}
+EARLY_ECHOES = 2  # distinct echo times below the limit that see myelin water decay
 
 
 def myelin_box(kernel_name, encodings, grid, regions=None):
@@ -18,7 +19,7 @@ def myelin_box(kernel_name, encodings, grid, regions=None):
     kernel_name : str
         ``t2`` or ``t2star``; others have none.
     encodings : Encodings
-        Three echo times at least, the first below the upper limit.
+        Three distinct echo times at least, two of them below the upper limit: one alone tells no decay from amplitude.
     grid : Grid
         Bins on both sides of the upper limit.
     regions : dict of str to dict of str to (low, high), optional
@@ -32,7 +33,7 @@ def myelin_box(kernel_name, encodings, grid, regions=None):
     >>> grid = Grid(t2=np.geomspace(10, 1000, 40))
     >>> myelin_box("t2", Encodings(echo_time=np.arange(10.0, 330.0, 10.0)), grid)
     {'t2': (0.0, 40.0)}
-    >>> myelin_box("t2", Encodings(echo_time=[60.0, 90.0, 120.0]), grid)
+    >>> myelin_box("t2", Encodings(echo_time=[30.0, 60.0, 90.0, 120.0]), grid)
 
     """
     axes = kernel_axes(kernel_name)
@@ -44,6 +45,7 @@ def myelin_box(kernel_name, encodings, grid, regions=None):
     inside = region_bins(grid, box)
     above = np.asarray(getattr(grid, axis)) >= high
     echo_times = distinct_values(encodings, axis)
-    if len(echo_times) < RESOLVING_VALUES or echo_times[0] >= high or not (inside.any() and above.any()):
+    early = int((echo_times < high).sum())
+    if len(echo_times) < RESOLVING_VALUES or early < EARLY_ECHOES or not (inside.any() and above.any()):
         return None
     return box

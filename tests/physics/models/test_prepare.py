@@ -50,3 +50,14 @@ def test_signed_inversion_recovery_is_not_taken_for_magnitudes():
     with pytest.raises(ValueError, match="use ir-t1-signed"):
         prepare(MODELS["ir-t1"], signals, table)
     assert prepare(MODELS["ir-t1-signed"], signals, table).signals.min() < 0
+
+
+@pytest.mark.parametrize("name", ["msdki", "ball-stick"])
+@pytest.mark.parametrize("weak", [[0.0, 49, 51, 52], [50.0] * 22])
+def test_volumes_about_the_ceiling_of_b0_may_lack_a_direction(name, weak):
+    """A mean has no direction, and 22 volumes of b = 50 have a mean b of 50."""
+    bvalue = np.array([*weak, *[1000.0] * 3, *[2000.0] * 3])
+    direction = np.where(bvalue[:, None] > 50, np.tile(np.eye(3), (len(bvalue), 1))[: len(bvalue)], 0.0)
+    prepared = prepare(MODELS[name], np.ones((1, len(bvalue))), Encodings(bvalue=bvalue, direction=direction))
+    assert (prepared.encodings.direction is None) == (name == "msdki")
+    assert prepared.n_averages.sum() == len(bvalue)

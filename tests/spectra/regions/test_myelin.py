@@ -53,6 +53,8 @@ def test_limits_are_those_of_the_literature_and_can_be_set():
     [
         ("t2", [50.0, 80.0, 110.0], GRID),  # the first echo is too late
         ("t2", [10.0, 30.0], GRID),
+        ("t2", [30.0, 60.0, 90.0, 120.0], GRID),  # one early echo alone, ...
+        ("t2", [30.0, 30.0, 60.0, 90.0], GRID),  # also where it was measured twice
         ("t2", SPIN_ECHOES.echo_time, Grid(t2=[50.0, 100.0])),
         ("t2", SPIN_ECHOES.echo_time, Grid(t2=[10.0, 30.0])),
         ("t1", SPIN_ECHOES.echo_time, Grid(t1=[500.0, 900.0])),
