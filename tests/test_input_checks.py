@@ -1,10 +1,14 @@
 """Spoilt values of images, masks and noise maps: refused before computing, also by --dry-run, and remembered."""
 
+import errno
+import gc
 import gzip
+import hashlib
 import json
 import os
 import re
 import shutil
+import weakref
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +16,7 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids.atomic import write_json
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.input.contents import InputRecord, digest_file
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli import history
@@ -304,6 +309,55 @@ def test_an_interrupt_does_not_wait_for_whole_images(place, monkeypatch):
     with pytest.raises(InterruptedError):
         inputs.tally_image(images(place)[0], "biuf", [], event)
     assert len(taken) > 25
+
+
+def test_digests_end_with_an_interrupt_too(place):
+    event = inputs.Event()
+    path = images(place)[0]
+    assert digest_file(path, event) == hashlib.sha256(path.read_bytes()).hexdigest()
+    event.set()
+    with pytest.raises(InterruptedError):
+        digest_file(path, event)
+
+
+def test_readers_are_as_many_as_the_memory_holds(place):
+    plan = plan_participant(open_layout(place / "bids", ["01"]), "01")
+    one = 36 * inputs.READER_BYTES / 1e9
+    assert [inputs._readers_within([plan], 8, mem) for mem in (0, 2.5 * one, 100 * one)] == [1, 2, 8]
+
+
+def test_what_was_read_of_a_refused_participant_is_let_go(place, monkeypatch):
+    tallies, made = [], inputs.ImageTally
+
+    def kept(*words):
+        tally = made(*words)
+        tallies.append(weakref.ref(tally))
+        return tally
+
+    monkeypatch.setattr(inputs, "ImageTally", kept)
+    for path in images(place):
+        change(path, np.zeros_like)
+    plan = plan_participant(open_layout(place / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"])
+    (error,) = inputs.check_inputs_of([plan], place / "out", 2)
+    assert isinstance(error, InputError) and len(tallies) == 5
+    gc.collect()
+    assert not any(tally() for tally in tallies)
+
+
+def test_a_record_that_cannot_be_kept_ends_no_run(place, monkeypatch, caplog):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(InputRecord, "save", full)
+    assert checked(place).series[0].digests
+    assert "cannot be remembered" in caplog.text and "No space left" in caplog.text
+
+
+def test_a_work_directory_that_cannot_be_is_refused_before_images_are_read(place, reads, capsys):
+    assert run(place, "--dry-run", "--work-dir", str(place / "bids/work")) == 2
+    assert "lies inside the BIDS dataset" in capsys.readouterr().err and not reads
+    assert run(place, "--dry-run", "--noise", "0.03") == 0
+    assert "Reading the images of 1 participant(s)" in capsys.readouterr().err and reads
 
 
 def test_fingerprints_are_read_before_computing_too(tmp_path):

@@ -104,3 +104,11 @@ def unreadable(path, error):
     if "symbolic link" in str(error).lower():
         return InputError("symbolic links form a loop", file=path, remedy="remove the link that points back")
     return InputError(f"cannot be read: {error.strerror or error}", file=path, remedy="check the disk and the file")
+
+
+def without_frames(error):
+    """An InputError without where it was raised: that holds on to all that was read by then. Others as they are."""
+    if not isinstance(error, InputError):
+        return error
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import tomllib
@@ -15,6 +16,7 @@ from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.output.derivatives import is_group_file
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
+SESSION = re.compile(r"_ses-([a-zA-Z0-9+]+)_")
 MARKER = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
 
@@ -163,10 +165,19 @@ def _is_of(name, subject):
     return name == _page(subject) or (parts[:1] == (f"sub-{subject}",) and ".." not in parts)
 
 
-def remove_stale(out_dir, subject, written):
+def remove_stale(out_dir, subject, written, selected=False):
     """Remove derivatives of an earlier run that this one, with other settings, did not write again.
 
     Only files that an earlier run recorded as its own are touched.
+
+    Parameters
+    ----------
+    out_dir : path
+    subject : str
+    written : iterable of path
+    selected : bool
+        Whether the run took some of the participant's images only: what lies there of sessions of which it wrote
+        nothing stays.
 
     Returns
     -------
@@ -177,9 +188,18 @@ def remove_stale(out_dir, subject, written):
     current = {str(Path(path).relative_to(out_dir)) for path in written}
     _, earlier = _finished(out_dir, subject)
     stale = [name for name in earlier if name not in current and _is_result(Path(name))]
+    if selected:
+        sessions = {_session_of(name) for name in current}
+        stale = [name for name in stale if _session_of(name) in sessions]
     for name in stale:
         (Path(out_dir) / name).unlink(missing_ok=True)
     return stale
+
+
+def _session_of(name):
+    """Label of the session that a file is about; None where it names none."""
+    found = SESSION.search(Path(name).name)
+    return found and found[1]
 
 
 def _is_result(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import remove_leftovers, write_atomically
 from mrspec_prep.bids.dataset import select_participants, select_sessions
-from mrspec_prep.bids.errors import InputError, unreadable
+from mrspec_prep.bids.errors import InputError, unreadable, without_frames
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.output.derivatives import start_dataset
 from mrspec_prep.cli.history import (
@@ -83,6 +83,10 @@ def run_participants(args, settings, run_id, resources):
         subjects = _with_sessions(subjects, settings)
     settings = replace(settings, participant_label=subjects)
     check_links(out_dir, [f"sub-{subject}" for subject in subjects])
+    warning = check_work_dir(args.work_dir.expanduser().absolute(), bids_dir, out_dir, settings.derivatives.values())
+    if warning:
+        LOGGER.warning(warning)
+    plugin_and_room(args.use_plugin, resources)  # asked again once the images were read
     plans, refused = plan_all(settings, args.bids_database_dir, not args.skip_bids_validation, resources)
     for subject, error in refused.items():
         LOGGER.error("sub-%s: %s", subject, error)
@@ -93,10 +97,6 @@ def run_participants(args, settings, run_id, resources):
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
     _, _, resources = plugin_and_room(args.use_plugin, resources)
-    work_dir = args.work_dir.expanduser().absolute()
-    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
-    if warning:
-        LOGGER.warning(warning)
     if args.dry_run:
         resources = resources.shared_by(sum(len(plan.series) for plan in plans))
         for plan in plans:
@@ -155,7 +155,10 @@ def plan_all(settings, database_dir, validate, resources):
         except Exception as error:  # noqa: BLE001 - whatever it is, the other participants go on
             refused[subject] = _refusal(error, subject, settings.bids_dir)
     planned, plans = plans, []
-    for plan, checked in zip(planned, check_inputs_of(planned, settings.out_dir, resources.nprocs), strict=True):
+    if planned:
+        LOGGER.info("Reading the images of %d participant(s)", len(planned))
+    read = check_inputs_of(planned, settings.out_dir, resources.nprocs, resources.mem_gb)
+    for plan, checked in zip(planned, read, strict=True):
         if isinstance(checked, Exception):
             refused[plan.subject] = _refusal(checked, plan.subject, settings.bids_dir)
         else:
@@ -166,7 +169,7 @@ def plan_all(settings, database_dir, validate, resources):
 def _refusal(error, subject, bids_dir):
     """InputError of what went wrong while a participant was planned."""
     if isinstance(error, InputError):
-        return error
+        return without_frames(error)
     if isinstance(error, OSError):
         return unreadable(Path(error.filename or bids_dir), error)
     LOGGER.debug("sub-%s cannot be planned", subject, exc_info=error)
@@ -240,7 +243,7 @@ def compute(args, settings, run_id, plans, refused, resources):
         if plan.subject in failed:
             failures += _report_of_failure(out_dir, plan.subject)
         else:
-            _finish(plan, workflow, out_dir)
+            _finish(plan, workflow, out_dir, selected=bool(settings.session_label or settings.filters))
     unfinished = summarise(plans, refused, failures, out_dir)
     return (EXIT_FAILED if unfinished else EXIT_OK), unfinished
 
@@ -250,10 +253,10 @@ def _folders_of(out_dir, plans):
     return [folder for plan in plans for folder in (out_dir / f"sub-{plan.subject}").glob("**/")]
 
 
-def _finish(plan, workflow, out_dir):
+def _finish(plan, workflow, out_dir, selected):
     """Remove what earlier settings left of a participant, and mark it as finished."""
     written = derivatives_of(workflow, participant_workflow_name(plan.subject))
-    stale = remove_stale(out_dir, plan.subject, written)
+    stale = remove_stale(out_dir, plan.subject, written, selected)
     if stale:
         LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
         build_subject_report(out_dir, plan.subject)

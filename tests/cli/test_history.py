@@ -61,6 +61,18 @@ def test_files_of_earlier_settings_go_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "sub-01/log/finished.json").read_text())["key"] == "abc"
 
 
+def test_a_run_of_one_session_leaves_the_results_of_the_others(tmp_path):
+    first, old, new = (f"sub-01/ses-{s}/dwi/sub-01_ses-{s}_{m}_dwimap.nii.gz" for s, m in ("1a", "2a", "2b"))
+    whole = "sub-01/dwi/sub-01_a_dwimap.nii.gz"
+    make_outputs(tmp_path, [first, old, new, whole])
+    mark_finished(tmp_path, "01", "abc")
+    assert remove_stale(tmp_path, "01", [tmp_path / new], selected=True) == [old]
+    mark_finished(tmp_path, "01", "def")
+    assert remove_stale(tmp_path, "01", [tmp_path / "sub-01/dwi/sub-01_b_dwimap.nii.gz"], selected=True) == [whole]
+    mark_finished(tmp_path, "01", "ghi")
+    assert remove_stale(tmp_path, "01", [tmp_path / new]) == [first]
+
+
 def test_a_participant_begun_again_is_unfinished_but_its_files_stay_known(tmp_path):
     make_outputs(tmp_path, NAMES)
     mark_finished(tmp_path, "01", "abc")

@@ -13,10 +13,13 @@ from mrspec_prep.options import load_options
 from mrspec_prep.physics import possible_kernels
 from mrspec_prep.physics.models import model_named
 from mrspec_prep.physics.models.prepare import volumes_of
-from mrspec_prep.workflows.planning.feasibility import check_feasible, n_distinct
+from mrspec_prep.workflow_files import find_workflow
+from mrspec_prep.workflows.planning.feasibility import check_feasible, check_memory, n_distinct
+from mrspec_prep.workflows.planning.inputs import check_inputs_of
 from mrspec_prep.workflows.planning.participant import ParticipantPlan, plan_participant, restrict_to_kernel
 
-ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
+EXAMPLES = Path(__file__).parents[2] / "bids_examples"
+ZEBRA, MRF = EXAMPLES / "zebra_t2star-adc", EXAMPLES / "mrf"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,24 @@ def one_of_each(plan):
 
 def test_the_example_is_feasible(plan):
     check_feasible(plan)
+
+
+def test_fingerprints_as_one_file_of_complex_numbers_are_feasible(tmp_path):
+    shutil.copytree(MRF, tmp_path / "bids", ignore=shutil.ignore_patterns("derivatives"))
+    parts = {part: next((tmp_path / "bids").rglob(f"*_part-{part}_MRF.nii.gz")) for part in ("real", "imag")}
+    real, imag = (nib.load(path).slicer[8:14, 8:14] for path in parts.values())
+    frames = (real.get_fdata() + 1j * imag.get_fdata()).astype(np.complex64)
+    one = parts["real"].with_name(parts["real"].name.replace("_part-real", ""))
+    for path in (tmp_path / "bids").rglob("*_part-*_MRF.*"):
+        path.unlink()
+    nib.save(nib.Nifti1Image(frames, real.affine), one)
+    plan = plan_participant(open_layout(tmp_path / "bids"), "01", workflow=find_workflow("mrf_subspace"))
+    check_memory(plan, 1.0)
+    check_feasible(plan)
+    (checked,) = check_inputs_of([plan], tmp_path / "out", 1)
+    assert checked.series[0].series.parts == ("complex",)
+    with pytest.raises(InputError, match="needs at least"):
+        check_memory(plan, 1e-9)
 
 
 def test_a_mask_that_does_not_fit_is_refused_before_anything_is_computed(plan, tmp_path):

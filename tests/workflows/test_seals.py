@@ -9,6 +9,7 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
 from mrspec_prep.bids.errors import InputError
+from mrspec_prep.workflows.running import seals
 from mrspec_prep.workflows.running.execution import configure_nipype, run_graph
 from mrspec_prep.workflows.running.seals import SEAL, damage, is_finished, is_sealed, mend, seal
 from mrspec_prep.workflows.running.steps import Step
@@ -56,6 +57,15 @@ def test_a_damaged_seal_seals_nothing(tmp_path, content):
     (step / SEAL).unlink()
     assert damage(step) == "it was not written to its end"
     assert mend([tmp_path]) == [step]
+
+
+def test_what_another_version_wrote_is_computed_again(tmp_path, caplog, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(seals, "__version__", "0.0.1")
+        step = finish(tmp_path / "noise")
+        assert damage(step) is None
+    assert mend([tmp_path]) == [step]
+    assert "another version of mrspec_prep wrote it" in caplog.text
 
 
 def test_a_step_that_failed_or_was_killed_is_left_to_nipype(tmp_path):

@@ -13,6 +13,7 @@ from mrspec_prep.bids.nifti import iterate_volumes
 
 FORMAT = 2  # of the record; findings of another one are not believed
 MOST_FINDINGS = 50  # kept of a participant: one per series and mask
+PIECE = 8 << 20  # bytes of a file between two looks at whether reading is to end
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,13 +29,25 @@ def stamp_of(path):
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def digest_file(path):
-    """SHA-256 of a file as it is stored, hexadecimal."""
+def digest_file(path, stopped=None):
+    """SHA-256 of a file as it is stored, hexadecimal; ``stopped`` as of ``tally_image``."""
+    digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            while piece := stream.read(PIECE):
+                _go_on(stopped)
+                digest.update(piece)
+    except InterruptedError:
+        raise
     except OSError as error:
         raise unreadable(Path(path), error) from error
+    return digest.hexdigest()
+
+
+def _go_on(stopped):
+    """Raise InterruptedError where reading is to end."""
+    if stopped is not None and stopped.is_set():
+        raise InterruptedError
 
 
 def tally_image(path, kinds, takers, stopped=None):
@@ -67,8 +80,7 @@ def tally_image(path, kinds, takers, stopped=None):
     for volume, values in enumerate(iterate_volumes(path, kinds, digest)):
         for take in takers:
             take(volume, values)
-        if stopped is not None and stopped.is_set():
-            raise InterruptedError
+        _go_on(stopped)
     if stamp_of(path) != before:
         raise InputError(
             "the file changed while it was read", file=path, remedy="wait until it is written, then type the same again"

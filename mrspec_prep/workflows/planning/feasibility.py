@@ -6,8 +6,8 @@ import numpy as np
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.input.images import load_mask, load_reference, load_signals
-from mrspec_prep.bids.input.volumes import load_map, series_shape
-from mrspec_prep.bids.nifti import in_words
+from mrspec_prep.bids.input.volumes import load_map
+from mrspec_prep.bids.nifti import COMPLEX, REAL, in_words, read_grid
 from mrspec_prep.bids.output.compressed_checks import LARGEST_KERNEL
 from mrspec_prep.interfaces.noise import automatic_method, repeats_of
 from mrspec_prep.physics import kernel_axes
@@ -96,7 +96,7 @@ def check_memory(plan, mem_gb):
     """
     for series_plan in plan.series:
         series = series_plan.series
-        shape = series_shape(series)
+        shape = read_grid(series.images[0], COMPLEX if series_plan.options.mrf.wanted else REAL).shape
         n_bytes = COMPLEX_BYTES * len(series.schedule) if series_plan.options.mrf.wanted else VOLUME_BYTES
         needed = math.prod(int(n) for n in shape) * n_bytes / 1e9
         if needed > mem_gb:

@@ -3,8 +3,12 @@
 What was found is remembered below ``OUT_DIR/logs``, so that the next run reads only what has changed.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import json
+import logging
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,6 +17,7 @@ from threading import Event
 
 import numpy as np
 
+from mrspec_prep.bids.errors import without_frames
 from mrspec_prep.bids.input.contents import FORMAT, InputRecord, digest_file, stamp_of, tally_image
 from mrspec_prep.bids.input.fingerprints import check_frames, check_phase, find_frames, notes_on_frames
 from mrspec_prep.bids.input.images import common_mask
@@ -31,6 +36,10 @@ from mrspec_prep.interfaces.inspect_em import check_clusters
 from mrspec_prep.interfaces.inspect_map import check_components
 from mrspec_prep.workflows.running.trust import distrust
 
+LOGGER = logging.getLogger("mrspec_prep")
+READER_BYTES = 40  # per voxel of an image that is being read: a volume as stored, as numbers, and its tallies
+MOST_PARTICIPANTS = 2  # at once, one of whom is read while the other is judged; each holds its tallies
+
 
 def record_of(out_dir, subject):
     """What is remembered of a participant's inputs; nothing of a file that somebody else could have written."""
@@ -38,7 +47,7 @@ def record_of(out_dir, subject):
     return InputRecord(path, trusted=os.path.lexists(path) and distrust(path) is None)
 
 
-def check_inputs_of(plans, out_dir, n_threads):
+def check_inputs_of(plans, out_dir, n_threads, mem_gb=math.inf):
     """Check the inputs of participants, files side by side.
 
     Parameters
@@ -46,6 +55,8 @@ def check_inputs_of(plans, out_dir, n_threads):
     plans : sequence of ParticipantPlan
     out_dir : path
     n_threads : int
+    mem_gb : float
+        Memory for the images that are read at the same time.
 
     Returns
     -------
@@ -55,7 +66,9 @@ def check_inputs_of(plans, out_dir, n_threads):
     """
     stopped = Event()
     records = [record_of(out_dir, plan.subject) for plan in plans]
-    with ThreadPoolExecutor(n_threads) as readers, ThreadPoolExecutor(n_threads) as participants:
+    n_readers = _readers_within(plans, n_threads, mem_gb)
+    n_participants = min(n_readers, MOST_PARTICIPANTS)
+    with ThreadPoolExecutor(n_readers) as readers, ThreadPoolExecutor(n_participants) as participants:
         try:
             pending = [
                 participants.submit(check_inputs, plan, record, readers, stopped)
@@ -63,13 +76,44 @@ def check_inputs_of(plans, out_dir, n_threads):
             ]
             checked = []
             for future, record in zip(pending, records, strict=True):
-                checked.append(future.exception() or future.result())
-                record.save()
-            return checked
-        except BaseException:  # an interrupt, or a full disk, must not wait for whole images
+                error = future.exception()
+                checked.append(without_frames(error) if error else future.result())
+                _save(record)
+            pending.clear()
+        except BaseException:  # an interrupt must not wait for whole images
             stopped.set()
             participants.shutdown(cancel_futures=True)
             raise
+    _give_back()
+    return checked
+
+
+def _readers_within(plans, n_threads, mem_gb):
+    """How many images may be read at once; one always: ``check_memory`` refuses what does not fit at all."""
+    sizes = [math.prod(map(int, read_grid(image, kinds).shape)) for plan in plans for image, kinds in _grids_of(plan)]
+    return int(max(1, min(n_threads, mem_gb * 1e9 / (READER_BYTES * max(sizes, default=1)))))
+
+
+def _grids_of(plan):
+    """One image of every grid of a participant, and what its values may be."""
+    for series_plan in plan.series:
+        series, kinds = series_plan.series, _kind_of(series_plan).kinds
+        sampling = getattr(series, "sampling", None)
+        yield from ((image, kinds) for image in (series.images[0], *(sampling.files if sampling else ())))
+
+
+def _save(record):
+    """Keep what was found of a participant where that is possible; otherwise the next run reads again."""
+    try:
+        record.save()
+    except OSError as error:
+        LOGGER.warning("What was read cannot be remembered in %s: %s", record.path, error.strerror or error)
+
+
+def _give_back():
+    """Give the memory of what was read back to the system, where the C library can: steps share what is left."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_inputs(plan, record, readers, stopped=None):
@@ -98,7 +142,7 @@ def check_inputs(plan, record, readers, stopped=None):
     scans = [_scan_of(series_plan) for series_plan in plan.series]
     files = list(dict.fromkeys(file for series_plan in plan.series for file in series_plan.files))
     images = {image for scan in scans for image in scan.images}
-    known = readers.map(lambda file: _known_digest(record, file, file in images), files)
+    known = readers.map(lambda file: _known_digest(record, file, file in images, stopped), files)
     digests = dict(zip(files, known, strict=True))
     todo = [scan for scan in scans if not scan.is_known(record, digests)]
     takers = {image: [] for scan in todo for image in scan.images}
@@ -122,17 +166,21 @@ def check_inputs(plan, record, readers, stopped=None):
     return replace(plan, series=tuple(checked))
 
 
-def _known_digest(record, file, is_image):
+def _known_digest(record, file, is_image, stopped):
     """Digest of a file; None of an image that must be read to know it."""
     digest = record.digest_of(file)
     if digest is None and (not is_image or record.same_size(file)):
-        stamp, digest = stamp_of(file), digest_file(file)
+        stamp, digest = stamp_of(file), digest_file(file, stopped)
         record.remember(file, stamp, digest)
     return digest
 
 
+def _kind_of(plan):
+    return _FingerprintScan if plan.options.mrf.wanted else _SpectralScan
+
+
 def _scan_of(plan):
-    return _FingerprintScan(plan) if plan.options.mrf.wanted else _SpectralScan(plan)
+    return _kind_of(plan)(plan)
 
 
 @dataclass

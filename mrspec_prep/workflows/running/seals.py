@@ -12,6 +12,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mrspec_prep import __version__
 from mrspec_prep.bids.atomic import write_json
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.workflows.running.trust import distrust
@@ -32,7 +33,7 @@ def seal(folder):
     """
     folder = Path(folder)
     files = {str(path.relative_to(folder)): _print_of(path) for path in _files(folder)}
-    write_json(folder / SEAL, {"files": files})
+    write_json(folder / SEAL, {"version": __version__, "files": files})
 
 
 def is_sealed(folder):
@@ -46,15 +47,18 @@ def is_finished(folder):
 
 
 def damage(folder):
-    """What is wrong with the files of a finished step, in words; None where all are as they were written."""
+    """What is wrong with the files of a finished step, in words; None where this version wrote them as they are."""
     folder = Path(folder)
     try:
-        files = json.loads((folder / SEAL).read_text(encoding="utf-8"))["files"]
+        content = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        files = content["files"]
         expected = {str(name): (int(size), str(digest)) for name, (size, digest) in files.items()}
     except FileNotFoundError:
         return "it was not written to its end"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{SEAL} is damaged"
+    if content.get("version") != __version__:
+        return "another version of mrspec_prep wrote it"
     for name, (size, digest) in expected.items():
         path = folder / name
         if not path.is_file():
