@@ -62,6 +62,7 @@ def test_seconds_are_recognised_and_said(tiny, rows, expected):
         (["90 NaN", "0.12 NaN", "60 NaN"], "column TE seems to mix.*0.12 in row 2 and 0 more"),
         (["80 2", "80 400", "80 1500"], "column TI seems to mix.*2 in row 1"),
         (["80 20 7.5", "80 200 7500"], "column TR seems to mix"),
+        (["80 0.1", "80 2", "80 100", "80 2500"], "column TI seems to mix"),
     ],
 )
 def test_units_that_change_within_a_column_are_refused(tiny, rows, message):
@@ -79,6 +80,10 @@ def test_units_that_change_within_a_column_are_refused(tiny, rows, message):
         ("inversion_time", [10.0, 5000.0]),
         ("inversion_time", [5.0, 50.0, 500.0, 5000.0]),
         ("repetition_time", [15.0, 120.0, 3000.0]),
+        ("repetition_time", [15.0, 1000.0, 3000.0]),  # saturation recovery
+        ("inversion_time", [5.0, 250.0, 1000.0, 2500.0]),
+        ("echo_time", [0.03, 2.2, 4.4, 32.0]),
+        ("echo_time", [0.03, 0.03, 2.2, 2.2, 4.4, 4.4, 32.0, 32.0]),
     ],
 )
 def test_short_times_in_milliseconds_are_read(tiny, column, times):

@@ -15,7 +15,8 @@ KINDS = {"TE": "EchoTime", "TI": "InversionTime", "TR": "RepetitionTime"}
 #: per column: largest value [s] that is taken for seconds written among ms, and what tells the two apart
 LARGEST_AMONG_MS = {"TE": 1.0, "TI": 5.0, "TR": 20.0}
 MIXED_FACTOR = 50  # between the largest of the small values and the smallest of the large ones
-ALIKE = 5  # small values in s and large ones in ms are the same kind of time within this factor
+ALIKE = 1.5  # small values, read as s, are times like the others within this factor of their range
+NARROW = 10  # range of the others (a factor) in which a single value does not lie by chance
 ENDINGS = ("acqparams.tsv", "gradechoinv.txt")
 OTHER_NAMES = {"bval": "b", "bvalue": "b", "echotime": "TE", "inversiontime": "TI", "repetitiontime": "TR"}
 
@@ -184,7 +185,14 @@ def _complete(values, name, path):
 
 
 def _refuse_mixed(values, name, path):
-    """Raise InputError where one column seems to hold seconds in some rows and milliseconds in others."""
+    """Raise InputError where one column seems to hold seconds in some rows and milliseconds in others.
+
+    So it seems where values that are hardly milliseconds (``LARGEST_AMONG_MS``) lie far below the others, and read as
+    seconds lie among them (``ALIKE``). Among others that span more than a factor ``NARROW``, two distinct values must:
+    one ultrashort echo (0.03 ms before 2.2 to 32 ms) lies there by chance. The rule misses seconds that end outside
+    the range of the others (0.06 s beside 120 ms), and one value of seconds beside a wide range; it refuses two
+    ultrashort echo times, both below 1/50 of the next, that a thousandfold lie among later ones.
+    """
     if values.max() <= LONGEST[KINDS[name]]:
         return
     small = values <= LARGEST_AMONG_MS[name]
@@ -192,8 +200,11 @@ def _refuse_mixed(values, name, path):
         return
     lowest, highest = values[~small].min(), values[~small].max()
     apart = lowest >= MIXED_FACTOR * values[small].max()
-    alike = lowest / ALIKE <= MS_PER_S * values[small].min() and MS_PER_S * values[small].max() <= ALIKE * highest
-    if apart and alike:
+    as_seconds = MS_PER_S * values[small]
+    slack = ALIKE * (1 + 1e-9)
+    alike = lowest <= slack * as_seconds.min() and as_seconds.max() <= slack * highest
+    telling = highest <= NARROW * lowest or len(np.unique(as_seconds)) > 1
+    if apart and alike and telling:
         row = int(np.argmax(small))
         raise InputError(
             f"column {name} seems to mix seconds and milliseconds",
