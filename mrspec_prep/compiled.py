@@ -59,6 +59,9 @@ class LenientCache(FunctionCache):
             except OSError:
                 self.disable()
             return None
+        except OSError as error:  # a network disk that stumbles, a file of another user: nothing is wrong with the code
+            LOGGER.debug("Compiled code in %s cannot be read: %s", self.cache_path, error)
+            return None
 
     def save_overload(self, sig, data):
         """Save compiled code where that is possible.

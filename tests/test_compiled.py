@@ -1,3 +1,4 @@
+import errno
 import importlib.util
 import os
 import subprocess
@@ -64,6 +65,23 @@ def test_damaged_compiled_code_is_compiled_again_and_kept(tmp_path, suffix, spoi
     assert hits() == 0 and "is damaged" in caplog.text
     caplog.clear()
     assert hits() == 1 and not caplog.text
+
+
+def test_compiled_code_that_cannot_be_read_now_is_compiled_and_stays(monkeypatch, caplog):
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    def flush(self):
+        raise AssertionError("what others use was removed")
+
+    monkeypatch.setattr(module.FunctionCache, "load_overload", stale)
+    monkeypatch.setattr(module.FunctionCache, "flush", flush)
+
+    def fivefold(x):
+        return 5 * x
+
+    assert module.compiled(fivefold)(5) == 25
+    assert "is damaged" not in caplog.text
 
 
 def test_compiled_code_that_cannot_be_kept_is_used(tmp_path, monkeypatch, caplog):

@@ -245,6 +245,9 @@ def test_a_preview_computes_nothing_and_says_what_would_be_done(study, capsys):
     ):
         assert words in shown
     assert study.results() == {}
+    for place, words in ((study.root / "bids/work", "inside the BIDS dataset"), (study.root, "holds OUT_DIR")):
+        assert study.run("--dry-run", "-w", place) == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def run_group(args, settings, run_id, resources):
     _say_overlooked(settings.overrides)
     plan = plan_group(settings, find_workflow(settings.workflow) if settings.workflow else None)
     _, _, resources = plugin_and_room(args.use_plugin, resources)
+    _check_places(args, settings, plan)
     if args.dry_run:
         text = describe_group(plan, resources)
         print(text)
@@ -109,10 +110,6 @@ def compute_group(args, settings, run_id, plan, resources):
     """Run the planned group; the exit code, the last line and the report agree."""
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
     work_dir = args.work_dir.expanduser().absolute()
-    warning = check_work_dir(work_dir, bids_dir, out_dir, settings.derivatives.values())
-    if warning:
-        LOGGER.warning(warning)
-    check_sites({member.root for member in plan.cohort.members}, out_dir, work_dir)
     claim_work_dir(work_dir, ["group"], args.clean_workdir)
     claim_group(out_dir)
     start_dataset(out_dir, bids_dir, settings.derivatives)
@@ -157,6 +154,15 @@ def compute_group(args, settings, run_id, plan, resources):
         mark_group(out_dir, plan.key, written)
         shutil.rmtree(checkpoint_folder(work_dir), ignore_errors=True)
     return _end(plan, out_dir, failures)
+
+
+def _check_places(args, settings, plan):
+    """Raise InputError where the folders of the run lie within data or results."""
+    work_dir = args.work_dir.expanduser().absolute()
+    warning = check_work_dir(work_dir, settings.bids_dir, settings.out_dir, settings.derivatives.values())
+    if warning:
+        LOGGER.warning(warning)
+    check_sites({member.root for member in plan.cohort.members}, settings.out_dir, work_dir)
 
 
 class GroupProgress:

@@ -56,7 +56,15 @@ def run(argv=None):
     args = build_parser().parse_args(argv)
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4().hex[:8]}"
     out_dir, bids_dir = args.out_dir.expanduser().absolute(), args.bids_dir.expanduser().absolute()
-    _listen()
+    try:
+        _listen()
+        return _run_and_say(argv, args, run_id, out_dir, bids_dir)
+    except Interrupted as stop:
+        return _end_interrupted(stop, out_dir, argv)
+
+
+def _run_and_say(argv, args, run_id, out_dir, bids_dir):
+    """Exit code of a run, whose errors are told in words."""
     os.umask(os.umask(0) | OTHERS_WRITE)
     try:
         _check_words(argv)
@@ -92,8 +100,6 @@ def run(argv=None):
         LOGGER.error("An error of mrspec_prep itself: %s: %s", type(error).__name__, error)
         LOGGER.error("FAILED: the run could not go on. Please report this with the log: %s", log_file)
         return EXIT_FAILED
-    except Interrupted as stop:
-        return _end_interrupted(stop, out_dir, argv)
 
 
 def _end_interrupted(stop, out_dir, argv):

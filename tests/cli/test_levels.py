@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.cli import run as command
+from mrspec_prep.interfaces.interrupts import interrupt
 
 
 @pytest.fixture
@@ -27,6 +30,22 @@ def levels(monkeypatch, tmp_path):
         return command.run([str(tmp_path / "bids"), str(tmp_path / "out"), *words]), ran
 
     return run
+
+
+@pytest.mark.parametrize("step", ["_check_words", "check_links", "start_logging"])
+def test_a_signal_before_the_levels_ends_the_run_as_any_other(levels, monkeypatch, step, caplog):
+    def struck(*_):
+        interrupt(signal.SIGTERM)
+
+    monkeypatch.setattr(command, step, struck)
+    monkeypatch.setattr(command.LOGGER, "propagate", True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert levels((0, []), 0) == (143, [])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert "Interrupted. To go on" in caplog.text
 
 
 @pytest.mark.parametrize(

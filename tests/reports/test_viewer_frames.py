@@ -105,6 +105,20 @@ def test_lost_frames_are_told_and_the_fit_still_shown(tmp_path):
         next(measured_frames(out, ["bids:raw:sub-01/anat/sub-01_part-real_MRF.nii.gz"], (4, 3, 1), 2))
 
 
+def test_parts_of_different_length_are_told_by_name(tmp_path):
+    out, _ = write_fingerprints(tmp_path)
+    short = tmp_path / "raw/sub-01/anat/sub-01_part-imag_MRF.nii.gz"
+    nib.save(nib.load(short).slicer[..., : N_FRAMES - 1], short)
+    uris = [f"bids:raw:sub-01/anat/sub-01_part-{part}_MRF.nii.gz" for part in ("real", "imag")]
+    shape = nib.load(short).shape[:3]
+    read = measured_frames(out, uris, shape, N_FRAMES)
+    assert len([next(read) for _ in range(N_FRAMES - 1)]) == N_FRAMES - 1
+    with pytest.raises(InputError, match="part-imag_MRF.nii.gz.*fewer frames"):
+        next(read)
+    header, measured, _ = packed(out)
+    assert measured is None and any("Measured signals are not shown: " in note for note in header["notes"])
+
+
 def test_voxels_without_a_tissue_have_no_fit():
     tissue = {"t1": np.array([900.0, 0.0]), "t2": np.array([80.0, 50.0]), "m0": np.ones(2)}
     found = frames.predicted_frames(SCHEDULE, tissue, np.arange(N_FRAMES))

@@ -130,6 +130,25 @@ def test_a_full_queue_is_asked_again_and_a_refusal_is_told(queue, listening, cap
         submit(["script.sh"], lambda job: None)
 
 
+@pytest.mark.parametrize("said", ["17", "17;cluster", "sbatch: note 3 of the site\n17"])
+def test_the_number_of_a_job_is_read_with_parsable_too(queue, listening, said):
+    fake(queue, "sbatch", f"printf '%s\\n' '{said}'\n")
+    assert submit(["--parsable", "script.sh"], lambda job: None) == 17
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_queue_full_of_our_jobs_is_waited_for_longer(queue, listening, monkeypatch, others):
+    monkeypatch.setattr(slurm_queue, "PATIENCE_SECONDS", 0.0)
+    busy = "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1"
+    fake(queue, "sbatch", f"if [ -e asked ]; then echo Submitted batch job 5; else touch asked; {busy}; fi\n")
+    fake(queue, "squeue", "echo 4\n" if others else "true\n")
+    if others:
+        assert submit(["script.sh"], lambda job: None, pause=0.01) == 5
+    else:
+        with pytest.raises(RuntimeError, match="QOSMaxSubmitJobPerUserLimit"):
+            submit(["script.sh"], lambda job: None, pause=0.01)
+
+
 def test_what_is_held_is_done_to_its_end_and_the_signal_is_heard_after_it(listening):
     done = []
     with pytest.raises(Interrupted) as stopped, held("two things"):

@@ -1,6 +1,7 @@
 """Measured volumes of a finished series, found again through its volume table and the sources it names."""
 
 import re
+from itertools import zip_longest
 from pathlib import PurePosixPath
 
 import nibabel as nib
@@ -88,11 +89,13 @@ def measured_frames(out_dir, sources, shape, n_frames):
         raise InputError("the sources name no frames", value=", ".join(uris) or None, remedy=AGAIN)
     order = (None, "real", "imag", "mag", "phase")
     paths = [locate(out_dir, parts[part], uris) for part in sorted(parts, key=order.index)]
-    streams = zip(*(iterate_volumes(path, COMPLEX) for path in paths), strict=True)
+    streams = zip_longest(*(iterate_volumes(path, COMPLEX) for path in paths))
     for frame in range(n_frames):
         volumes = next(streams, None)
-        if volumes is None:
-            raise InputError("the image has fewer frames than its schedule", file=paths[0], value=frame, remedy=AGAIN)
+        short = next((path for path, volume in zip(paths, volumes or paths, strict=True) if volume is None), None)
+        if volumes is None or short is not None:
+            problem = "the image has fewer frames than its schedule or its other part"
+            raise InputError(problem, file=short or paths[0], value=frame, remedy=AGAIN)
         if volumes[0].shape != tuple(shape):
             raise InputError("the frames are on another grid than their region", file=paths[0], value=volumes[0].shape)
         if "real" in parts:

@@ -18,7 +18,10 @@ ANSWER_SECONDS = 5.0  # for the scheduler to answer a submission once the run is
 CANCEL_SECONDS = 8.0  # for it to cancel; schedulers kill a run 30 s after they asked it to end
 POLL_SECONDS = 0.05
 PYTHON_GB = 1.0  # of Python and its libraries, beside what a step needs
+FULL_SECONDS = 86400.0  # while the queue takes no more of a user whose jobs, ours among them, fill it
 JOB_ID = "Submitted batch job ([0-9]+)"
+PARSABLE = re.compile("^([0-9]+)(?:;.*)?$", re.MULTILINE)  # what sbatch says with --parsable, which users may give
+FULL = re.compile("MaxSubmitJob")
 BUSY = re.compile(
     "Socket timed out|temporarily un|not available at the moment|MaxSubmitJob|Unable to contact slurm|slurm_receive_msg"
 )
@@ -99,18 +102,25 @@ def submit(words, note, pattern=JOB_ID, pause=LOOK_SECONDS):
     while True:
         with held("a job is submitted"):
             code, out, error = _answer(command)
-            found = re.search(pattern, out)
+            found = re.search(pattern, out) or PARSABLE.search(out)
             if code == 0 and found:
                 job = int(found[1])
                 note(job)
                 return job
-        if not BUSY.search(error) or time.monotonic() - begun > PATIENCE_SECONDS:
+        patience = FULL_SECONDS if FULL.search(error) and _queued() else PATIENCE_SECONDS
+        if not BUSY.search(error) or time.monotonic() - begun > patience:
             why = " ".join((error or out or "no answer").split()).removeprefix("sbatch: error: ")
             raise RuntimeError(f"sbatch refused a job: {why}. {REFUSED}. The command was: {shlex.join(command)}")
         if not said:
             LOGGER.warning("sbatch takes no further job now and will be asked again: %s", error)
         said = True
         time.sleep(pause)
+
+
+def _queued():
+    """Whether jobs of this user are in the queue: it empties, and takes more then."""
+    code, out, _ = _answer(["squeue", "--me", "-h", "-o", "%A"])
+    return code == 0 and bool(out)
 
 
 def _answer(command):
