@@ -18,6 +18,7 @@ import pytest
 from mrspec_prep.bids.atomic import write_json
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.input.contents import InputRecord, digest_file
+from mrspec_prep.bids.input.voxels import ImageTally, find_volumes
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
@@ -142,6 +143,17 @@ def test_spoilt_values_are_refused_before_computing_and_by_the_preview(place, ca
         assert message in said and "Remedy: " in said
         assert "No participant can be processed" in said.splitlines()[-1]
         assert not (place / "out/sub-01").exists() and not (place / "work").exists()
+
+
+def test_without_a_mask_the_spoilt_image_is_named_also_after_images_that_are_not_used(place, capsys):
+    change(images(place)[2], lambda values: np.full_like(values, np.nan))
+    assert run(place, "--dry-run", "--mask", "automatic") == 2
+    assert "te150_dwi.nii.gz: 100% of the region's voxels have NaN" in capsys.readouterr().err
+    unused, spoilt = ImageTally(8, voxelwise=False), ImageTally(8, voxelwise=False)
+    spoilt.add(0, np.arange(1.0, 9), is_reference=True)
+    spoilt.add(1, np.zeros(8))
+    finding = find_volumes([unused, spoilt], 8, (1, 0))
+    assert finding.zero_volumes == ((1, 1),) and finding.first == (0, 1, 0) and not finding.is_flat
 
 
 def test_other_participants_go_on_and_without_a_mask_it_is_told_too(place, capsys):

@@ -195,14 +195,33 @@ def _witness(tallies, voxel, broken, dark, reference):
     return next(((image, 0) for image, tally in enumerate(tallies) if not tally.lit[voxel]), reference)
 
 
-def find_volumes(tallies, n_voxels):
-    """VoxelFinding of images whose volumes were counted as wholes."""
+def find_volumes(tallies, n_voxels, reference):
+    """VoxelFinding of images whose volumes were counted as wholes.
+
+    Parameters
+    ----------
+    tallies : sequence of ImageTally
+        One per image of the series, also of those of which no volume is used.
+    n_voxels : int
+        Of a volume.
+    reference : (image, volume)
+        The first reference volume.
+
+    Returns
+    -------
+    VoxelFinding
+        ``first`` tells the image with fewest finite values where nothing can be used, else the reference.
+
+    """
+    finite = [tally.fewest_finite for tally in tallies]
+    n_unusable = n_voxels - min(finite)
     return VoxelFinding(
         n_voxels=n_voxels,
         masked=False,
-        n_unusable=n_voxels - min(tally.fewest_finite for tally in tallies),
-        n_not_finite=n_voxels - min(tally.fewest_finite for tally in tallies),
+        n_unusable=n_unusable,
+        n_not_finite=n_unusable,
         zero_volumes=_zero_volumes(tallies),
+        first=(0, finite.index(min(finite)), 0) if n_unusable == n_voxels else (0, *reference),
         is_flat=all(tally.is_flat for tally in tallies),
     )
 

@@ -244,11 +244,11 @@ class _SpectralScan:
 
     def find(self):
         """VoxelFinding of what was read."""
-        read = [tally for tally in self.tallies if tally.n_volumes]
+        reference = first_reference(self.series)
         if self.roi is None:
-            finding, usable = find_volumes(read, self.n_voxels), None
+            finding, usable = find_volumes(self.tallies, self.n_voxels, reference), None
         else:
-            usable, finding = find_voxels(self.tallies, first_reference(self.series))
+            usable, finding = find_voxels(self.tallies, reference)
         if self.plan.noise_map is None:
             return finding
         noise = load_map(self.plan.noise_map, self.series)
