@@ -32,7 +32,7 @@ def dataset_lock(out_dir):
     Raises
     ------
     InputError
-        Another job has held it for two minutes.
+        One other job has held it for two minutes; jobs that take turns are waited for.
     OSError
         No permission, full disk.
 
@@ -50,13 +50,18 @@ def dataset_lock(out_dir):
             marker = path.with_name(f"{NAME}-held")
             _wait_for(lambda: _make(marker), marker)
             held.callback(marker.unlink, missing_ok=True)
+        else:
+            with contextlib.suppress(PermissionError):  # of another user's file: only its owner may
+                os.utime(handle)  # who waits sees that the lock has changed hands
         _refresh(out_dir)
         yield
 
 
 def _wait_for(attempt, path):
-    end = time.monotonic() + WAIT_SECONDS
+    end, stamp = time.monotonic() + WAIT_SECONDS, _stamp(path)
     while not attempt():
+        if stamp != (stamp := _stamp(path)):  # another holder
+            end = time.monotonic() + WAIT_SECONDS
         if time.monotonic() > end:
             raise InputError(
                 f"another job has held the dataset for {WAIT_SECONDS:.0f} s",
@@ -64,6 +69,14 @@ def _wait_for(attempt, path):
                 remedy="is a job stopped, or its node dead? End it, then type the same command again",
             )
         time.sleep(POLL_SECONDS)
+
+
+def _stamp(path):
+    """When the present holder took the lock [ns]; None where nobody holds it."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _open(path):

@@ -1,15 +1,18 @@
 """Methods text and references of the whole dataset: ``logs/CITATION.md``, ``.bib`` and ``.html``."""
 
 import html
+import logging
 from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_if_changed, write_json
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.locks import dataset_lock
 from mrspec_prep.bids.output.catalogue import load_bibliography
 from mrspec_prep.reports.methods import cited_keys, numbered, reference_in_words
 from mrspec_prep.reports.words import join
 
+LOGGER = logging.getLogger("mrspec_prep")
 OPENING = "This text may be copied into a manuscript as it is. It is dedicated to the public domain (CC0)."
 MOST_NAMES = 8  # participants named before a paragraph; of more, the first
 
@@ -40,6 +43,15 @@ def write_citations(out_dir, subject, texts):
         write_if_changed(logs / "CITATION.md", _markdown(paragraphs, keys))
         write_if_changed(logs / "CITATION.bib", _bibtex(keys))
         write_if_changed(logs / "CITATION.html", _page(paragraphs, keys))
+
+
+def try_citations(out_dir, subject, texts):
+    """``write_citations`` of a report, which tells the same: where it cannot be done, that is only a warning."""
+    try:
+        write_citations(out_dir, subject, texts)
+    except (InputError, OSError) as error:
+        LOGGER.warning("The methods text in %s is not up to date: %s", Path(out_dir) / "logs" / "CITATION.md", error)
+        LOGGER.warning("Remedy: run again with --reports-only once that is mended")
 
 
 def _paragraphs(folder):

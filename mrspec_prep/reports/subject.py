@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.output.catalogue import data_text
-from mrspec_prep.reports.citations import write_citations
+from mrspec_prep.reports.citations import try_citations, write_citations
 from mrspec_prep.reports.collect import collect_series
 from mrspec_prep.reports.crashes import collect_crashes
 from mrspec_prep.reports.html import Group, Page, Section, render, verdict_block
@@ -57,7 +57,7 @@ def build_subject_report(out_dir, subject):
         groups.append(Group("participant", "Whole participant", (troubles,)))
     page = Page(f"Participant {subject}", _subtitle(found), tuple(groups))
     _remove_stale(out_dir / f"sub-{subject}" / "figures", written)
-    _write_methods(out_dir, subject, found, words)
+    try_citations(out_dir, subject, _methods_texts(found, words))
     return write_atomically(out_dir / f"sub-{subject}.html", render(page))
 
 
@@ -79,13 +79,12 @@ def build_boilerplate(out_dir, subject):
     """
     out_dir, subject = Path(out_dir), str(subject).removeprefix("sub-")
     words = tomllib.loads(data_text("report.toml"))
-    _write_methods(out_dir, subject, collect_series(out_dir, subject), words)
+    write_citations(out_dir, subject, _methods_texts(collect_series(out_dir, subject), words))
     return out_dir / "logs" / "CITATION.md"
 
 
-def _write_methods(out_dir, subject, found, words):
-    texts = [compose(methods_facts(series, words), words, own=False) for series in found]
-    write_citations(out_dir, subject, texts)
+def _methods_texts(found, words):
+    return [compose(methods_facts(series, words), words, own=False) for series in found]
 
 
 def _subtitle(found):

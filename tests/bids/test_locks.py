@@ -3,6 +3,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import threading
 import time
 
 import pytest
@@ -52,6 +53,28 @@ def test_a_dataset_that_is_never_let_go_is_told_in_words(tmp_path, monkeypatch):
         pass
     with dataset_lock(tmp_path):
         pass
+
+
+def test_jobs_that_take_turns_are_waited_for(tmp_path, monkeypatch):
+    """One that holds it much longer than we wait for one, and looks as if it were ever another."""
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.5)
+    taken, path = threading.Event(), tmp_path / "logs/.lock"
+
+    def others():
+        with dataset_lock(tmp_path):
+            taken.set()
+            for turn in range(15):
+                time.sleep(0.1)
+                os.utime(path, (turn, turn))
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    taken.wait(20)
+    began = time.monotonic()
+    with dataset_lock(tmp_path):
+        assert time.monotonic() - began > 1
+        assert time.time() - path.stat().st_mtime < 20
+    thread.join()
 
 
 def test_what_a_killed_job_left_where_there_are_no_locks_grows_old(tmp_path, monkeypatch):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mrspec_prep.reports.subject import build_subject_report
+from mrspec_prep.bids.errors import InputError
+from mrspec_prep.reports import citations
+from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 SMALL = (20, 22, 2)
@@ -115,6 +117,20 @@ def test_validator_finds_no_error_beside_a_report(whole):
     command = [str(Path(sys.executable).with_name("bids-validator-deno")), str(whole[0]), "--format", "json"]
     issues = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=100).stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue["severity"] == "error"] == []
+
+
+def test_citations_that_cannot_be_written_fail_no_report(participant, monkeypatch, caplog):
+    out = participant(kernel="t2", shape=(14, 16, 1), steps=("nnls",))
+
+    def held(out_dir):
+        raise InputError("another job has held the dataset", remedy="end it")
+
+    monkeypatch.setattr(citations, "dataset_lock", held)
+    monkeypatch.setattr(citations.LOGGER, "propagate", True)
+    assert build_subject_report(out, "01").is_file()
+    assert "CITATION.md is not up to date: another job" in caplog.text
+    with pytest.raises(InputError, match="another job"):
+        build_boilerplate(out, "01")
 
 
 def test_citations_are_those_of_the_text(whole):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.output.catalogue import data_text
-from mrspec_prep.reports.citations import write_citations
+from mrspec_prep.reports.citations import try_citations
 from mrspec_prep.reports.group.collect import collect_group
 from mrspec_prep.reports.group.methods import group_methods_facts
 from mrspec_prep.reports.group.sections import GroupPen, group_sections, trouble_section
@@ -40,7 +40,7 @@ def build_group_report(out_dir):
     position = next((i for i, section in enumerate(sections) if section.id == "methods"), len(sections))
     sections = (*sections[:position], troubles, *sections[position:])
     _remove_stale(pen)
-    write_citations(out_dir, None, [compose(group_methods_facts(results), words)])
+    try_citations(out_dir, None, [compose(group_methods_facts(results), words)])
     page = Page("Group", _subtitle(results), (Group("group", "Group", sections),))
     return write_atomically(out_dir / "group.html", render(page))
 
