@@ -315,6 +315,25 @@ def test_nothing_that_a_file_says_is_run_and_lost_images_are_told(chromium, tmp_
     assert chromium.js("document.querySelectorAll('.panel svg.plot').length") == 1  # the spectrum
 
 
+def test_clusters_whose_map_is_lost_can_still_be_chosen(chromium, tmp_path):
+    out = write_study(tmp_path / "out", tmp_path / "raw")
+    (lost,) = (out / "sub-01" / "dwi").glob("*_seg-inspect_dseg.nii.gz")
+    lost.unlink()
+    words, (series,) = tomllib.loads(data_text("report.toml")), collect_series(out, "01")
+    page = tmp_path / "page.html"
+    section = Section("b", "B", "B", tuple(viewer_blocks(series, words, out)))
+    page.write_text(render(Page("P", "", (Group("a", "A", (section,)),))))
+    chromium.open(page)
+    chromium.js(IN_SIGHT)
+    chromium.wait(READY)
+    chromium.js(f"{VIEWER}.viewer.state.layer = {VIEWER}.viewer.header.layers.findIndex((l) => l.kind === 'value')")
+    chromium.js(f"{VIEWER}.viewer.chooseCluster(1)")
+    chromium.wait(f"{VIEWER}.dataset.shown === 'cluster 2'")
+    assert chromium.js(f"{VIEWER}.viewer.aboutCluster(1).color") == chromium.js("NEUTRAL")
+    assert chromium.js("document.querySelectorAll('.panel svg.plot').length") >= 1
+    assert chromium.messages == []
+
+
 def test_spectra_of_any_dimension_have_plots(opened):
     for sizes, n_plots in (((30,), 1), ((6, 7), 1), ((3, 4, 5), 3)):
         axes = [{"name": "x", "symbol": "D", "unit": "ms", "values": np.geomspace(1, 50, n).tolist()} for n in sizes]
