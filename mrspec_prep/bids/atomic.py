@@ -101,6 +101,12 @@ def remove_leftovers(folder):
         _remove_if_abandoned(leftover)
 
 
+def remove_all_leftovers(folder):
+    """The same for a folder and all below it."""
+    for leftover in Path(folder).rglob(f".*{PARTIAL}"):
+        _remove_if_abandoned(leftover)
+
+
 def _open_temporary(path):
     """Hidden file beside ``path`` under a name that no other process has, locked as long as it is open."""
     while True:

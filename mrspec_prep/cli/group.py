@@ -5,7 +5,7 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
-from mrspec_prep.bids.atomic import write_atomically
+from mrspec_prep.bids.atomic import remove_all_leftovers, write_atomically
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.output.derivatives import start_dataset
 from mrspec_prep.cli.group_history import (
@@ -145,6 +145,7 @@ def compute_group(args, settings, run_id, plan, resources):
         failures = [("run", with_remedy(f"{type(ended).__name__}: {ended}"), log)]
     if failures:
         failures += _report_of_failure(out_dir)
+        remove_all_leftovers(out_dir)
     else:
         written = derivatives_of(workflow, GROUP_WORKFLOW)
         stale = remove_stale_group(out_dir, written)

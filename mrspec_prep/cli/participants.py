@@ -185,8 +185,7 @@ def compute(args, settings, run_id, plans, refused, resources):
     out_dir, bids_dir = Path(settings.out_dir), Path(settings.bids_dir)
     work_dir = args.work_dir.expanduser().absolute()
     claim_work_dir(work_dir, [f"sub-{p.subject}" for p in plans], args.clean_workdir)
-    for folder in (out_dir, out_dir / "logs", *_folders_of(out_dir, plans)):
-        remove_leftovers(folder)
+    _tidy(out_dir, plans)
     start_dataset(out_dir, bids_dir, settings.derivatives)
     for plan in plans:
         save_run_file(
@@ -244,13 +243,17 @@ def compute(args, settings, run_id, plans, refused, resources):
             failures += _report_of_failure(out_dir, plan.subject)
         else:
             _finish(plan, workflow, out_dir, selected=bool(settings.session_label or settings.filters))
+    if failures:
+        _tidy(out_dir, todo)
     unfinished = summarise(plans, refused, failures, out_dir)
     return (EXIT_FAILED if unfinished else EXIT_OK), unfinished
 
 
-def _folders_of(out_dir, plans):
-    """Folders of the participants' results, in which a killed run may have left what it was writing."""
-    return [folder for plan in plans for folder in (out_dir / f"sub-{plan.subject}").glob("**/")]
+def _tidy(out_dir, plans):
+    """Remove what killed runs and workers were writing among the participants' results."""
+    folders = [folder for plan in plans for folder in (out_dir / f"sub-{plan.subject}").glob("**/")]
+    for folder in (out_dir, out_dir / "logs", *folders):
+        remove_leftovers(folder)
 
 
 def _finish(plan, workflow, out_dir, selected):

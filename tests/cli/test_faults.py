@@ -1,11 +1,13 @@
 """Places that cannot be written or trusted, and what earlier runs left, met by the command itself."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from benchmarks.fuzz_targets import make_study
+from mrspec_prep.bids.atomic import PARTIAL
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli.run import run
 
@@ -80,3 +82,18 @@ def test_a_damaged_description_of_the_output_is_refused_and_stays(place, capsys)
     assert run(command(place)) == 2
     assert "DatasetLinks must map names to places" in capsys.readouterr().err
     assert Path(place / "out" / "sub-01" / "dwi").exists() is False
+
+
+def test_what_a_worker_was_writing_when_it_died_is_gone_when_the_run_ends(place, capsys, monkeypatch):
+    left = place / "out/sub-01/dwi" / f".sub-01_dseg.json.{os.uname().nodename}+1+ab{PARTIAL}"
+
+    def died(*_, **more):
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_text("half")
+        return RuntimeError("a worker was killed")
+
+    monkeypatch.setattr(participants, "run_graph", died)
+    monkeypatch.setattr(participants, "_report_of_failure", lambda *_: [])
+    assert run(command(place)) == 1
+    assert "a worker was killed" in capsys.readouterr().err
+    assert left.parent.is_dir() and not left.exists()
