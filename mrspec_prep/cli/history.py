@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import stat
 import tomllib
@@ -16,7 +15,6 @@ from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.output.derivatives import is_group_file
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
-SESSION = re.compile(r"_ses-([a-zA-Z0-9+]+)_")
 MARKER = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# mrspec_prep work directory\n"
 
@@ -165,7 +163,7 @@ def _is_of(name, subject):
     return name == _page(subject) or (parts[:1] == (f"sub-{subject}",) and ".." not in parts)
 
 
-def remove_stale(out_dir, subject, written, selected=False):
+def remove_stale(out_dir, subject, written, within=()):
     """Remove derivatives of an earlier run that this one, with other settings, did not write again.
 
     Only files that an earlier run recorded as its own are touched.
@@ -175,9 +173,9 @@ def remove_stale(out_dir, subject, written, selected=False):
     out_dir : path
     subject : str
     written : iterable of path
-    selected : bool
-        Whether the run took some of the participant's images only: what lies there of sessions of which it wrote
-        nothing stays.
+    within : sequence of str
+        Entities by which the run took some of the participant's images only, e.g. ``ses``: files with labels of them
+        that no written file has are about the other images, and stay.
 
     Returns
     -------
@@ -188,18 +186,18 @@ def remove_stale(out_dir, subject, written, selected=False):
     current = {str(Path(path).relative_to(out_dir)) for path in written}
     _, earlier = _finished(out_dir, subject)
     stale = [name for name in earlier if name not in current and _is_result(Path(name))]
-    if selected:
-        sessions = {_session_of(name) for name in current}
-        stale = [name for name in stale if _session_of(name) in sessions]
+    if within:
+        covered = {_labels(name, within) for name in current}
+        stale = [name for name in stale if _labels(name, within) in covered]
     for name in stale:
         (Path(out_dir) / name).unlink(missing_ok=True)
     return stale
 
 
-def _session_of(name):
-    """Label of the session that a file is about; None where it names none."""
-    found = SESSION.search(Path(name).name)
-    return found and found[1]
+def _labels(name, entities):
+    """Labels of some entities in the name of a file; None of those that it does not have."""
+    found = dict(part.split("-", 1) for part in Path(name).name.split("_") if "-" in part)
+    return tuple(found.get(entity) for entity in entities)
 
 
 def _is_result(path):

@@ -50,6 +50,7 @@ from mrspec_prep.workflows.running.measured_memory import measured_before, resou
 from mrspec_prep.workflows.running.seals import mend
 
 LOGGER = logging.getLogger("mrspec_prep")
+FILTERED = ("ses", "acq", "rec", "dir", "run")  # in names of results, by which a filter may choose images
 
 
 def run_participants(args, settings, run_id, resources):
@@ -238,11 +239,12 @@ def compute(args, settings, run_id, plans, refused, resources):
     if ended is not None and not failed:
         failures.append(Failure("all", "run", with_remedy(f"{type(ended).__name__}: {ended}"), out_dir / "logs", False))
         failed |= {plan.subject for plan in todo}
+    within = FILTERED if settings.filters else ("ses",) if settings.session_label else ()
     for plan in todo:
         if plan.subject in failed:
             failures += _report_of_failure(out_dir, plan.subject)
         else:
-            _finish(plan, workflow, out_dir, selected=bool(settings.session_label or settings.filters))
+            _finish(plan, workflow, out_dir, within)
     if failures:
         _tidy(out_dir, todo)
     unfinished = summarise(plans, refused, failures, out_dir)
@@ -256,10 +258,10 @@ def _tidy(out_dir, plans):
         remove_leftovers(folder)
 
 
-def _finish(plan, workflow, out_dir, selected):
+def _finish(plan, workflow, out_dir, within):
     """Remove what earlier settings left of a participant, and mark it as finished."""
     written = derivatives_of(workflow, participant_workflow_name(plan.subject))
-    stale = remove_stale(out_dir, plan.subject, written, selected)
+    stale = remove_stale(out_dir, plan.subject, written, within)
     if stale:
         LOGGER.info("sub-%s: %d file(s) of earlier settings were removed", plan.subject, len(stale))
         build_subject_report(out_dir, plan.subject)

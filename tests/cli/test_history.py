@@ -66,11 +66,19 @@ def test_a_run_of_one_session_leaves_the_results_of_the_others(tmp_path):
     whole = "sub-01/dwi/sub-01_a_dwimap.nii.gz"
     make_outputs(tmp_path, [first, old, new, whole])
     mark_finished(tmp_path, "01", "abc")
-    assert remove_stale(tmp_path, "01", [tmp_path / new], selected=True) == [old]
+    assert remove_stale(tmp_path, "01", [tmp_path / new], within=("ses",)) == [old]
     mark_finished(tmp_path, "01", "def")
-    assert remove_stale(tmp_path, "01", [tmp_path / "sub-01/dwi/sub-01_b_dwimap.nii.gz"], selected=True) == [whole]
+    assert remove_stale(tmp_path, "01", [tmp_path / "sub-01/dwi/sub-01_b_dwimap.nii.gz"], within=("ses",)) == [whole]
     mark_finished(tmp_path, "01", "ghi")
     assert remove_stale(tmp_path, "01", [tmp_path / new]) == [first]
+
+
+def test_a_run_of_filtered_images_leaves_the_results_of_the_others(tmp_path):
+    first, old, new = (f"sub-01/dwi/sub-01_run-{r}_desc-{m}_dwimap.nii.gz" for r, m in ("1a", "2a", "2b"))
+    make_outputs(tmp_path, [first, old, new])
+    mark_finished(tmp_path, "01", "abc")
+    assert remove_stale(tmp_path, "01", [tmp_path / new], within=("ses", "run")) == [old]
+    assert (tmp_path / first).is_file()
 
 
 def test_a_participant_begun_again_is_unfinished_but_its_files_stay_known(tmp_path):

@@ -19,6 +19,7 @@ from mrspec_prep.workflows.running.trust import distrust
 
 LOGGER = logging.getLogger("mrspec_prep")
 SEAL = "_seal.json"
+OTHER_VERSION = "another version of mrspec_prep wrote it"
 NOT_SEALED = ("_0x", "_report", SEAL, ".")  # Nipype's own marks, of which only the names count
 
 
@@ -58,7 +59,7 @@ def damage(folder):
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{SEAL} is damaged"
     if content.get("version") != __version__:
-        return "another version of mrspec_prep wrote it"
+        return OTHER_VERSION
     for name, (size, digest) in expected.items():
         path = folder / name
         if not path.is_file():
@@ -100,10 +101,15 @@ def mend(folders, nprocs=1):
     for step, words in zip(found, wrong, strict=True):
         if words is None:
             continue
-        place = ".".join(part.removesuffix("_wf") for part in step.parts[-3:])
-        LOGGER.warning("The intermediate result of %s is damaged (%s): this step is computed again", place, words)
         shutil.rmtree(step)
         damaged.append(step)
+        if words == OTHER_VERSION:
+            continue
+        place = ".".join(part.removesuffix("_wf") for part in step.parts[-3:])
+        LOGGER.warning("The intermediate result of %s is damaged (%s): this step is computed again", place, words)
+    n_other = wrong.count(OTHER_VERSION)
+    if n_other:
+        LOGGER.info("Another version of mrspec_prep left %d intermediate results: they are computed again", n_other)
     return damaged
 
 
