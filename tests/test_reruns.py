@@ -117,6 +117,23 @@ def test_settings_changed_and_changed_back_give_the_first_results(place):
     assert results(place) == first
 
 
+def test_a_study_may_be_computed_session_by_session(place):
+    dwi = place / "bids/sub-01/dwi"
+    for session in ("1", "2"):
+        (place / f"bids/sub-01/ses-{session}/dwi").mkdir(parents=True)
+        for path in dwi.iterdir():
+            name = path.name.replace("sub-01_", f"sub-01_ses-{session}_")
+            shutil.copy(path, place / f"bids/sub-01/ses-{session}/dwi" / name)
+    shutil.rmtree(dwi)
+    assert run(place, "--session-label", "1") == 0
+    first = results(place)
+    assert run(place, "--session-label", "2", "--set", "nnls.alpha=1.0") == 0
+    both = results(place)
+    assert first.items() <= both.items() and len(both) == 2 * len(first)
+    assert run(place, "--session-label", "1") == 0
+    assert results(place) == both
+
+
 def test_a_run_file_runs_the_same_again(place):
     assert run(place, "--set", "nnls.alpha=0.5", "--random-seed", "3") == 0
     first = results(place)
