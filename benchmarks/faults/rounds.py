@@ -79,6 +79,7 @@ class Round:
     duration: float
     whole: bool = False
     true_pages: bool = True
+    struck: bool = True  #: the fault came while the run was under way
     wrong: list = field(default_factory=list)
     sessions: list = field(default_factory=list)
 
@@ -118,7 +119,8 @@ class Round:
         end = time.monotonic() + self.moments.uniform(0, self.duration)
         while time.monotonic() < end and process.exitcode is None:
             time.sleep(0.05)
-        return process.exitcode is None
+        self.struck = process.exitcode is None
+        return self.struck
 
     def said(self, name="fault"):
         """Lines that a run said."""
