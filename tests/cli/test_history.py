@@ -98,7 +98,7 @@ def hold(work_dir, claimed, release):
 
 
 def test_two_runs_never_work_on_one_participant_in_one_place(tmp_path):
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("spawn")  # a server of forks may have been ended by the test of an interrupt
     claimed, release = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path / "work", claimed, release))
     other.start()
