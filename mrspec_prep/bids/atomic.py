@@ -101,10 +101,13 @@ def remove_leftovers(folder):
         _remove_if_abandoned(leftover)
 
 
-def remove_all_leftovers(folder):
-    """The same for a folder and all below it."""
-    for leftover in Path(folder).rglob(f".*{PARTIAL}"):
-        _remove_if_abandoned(leftover)
+def remove_all_leftovers(folder, until=math.inf):
+    """The same for a folder and all below it; what is not reached by a time (``time.monotonic``) is the next run's."""
+    for place, _, files in os.walk(folder):
+        if any(name.startswith(".") and name.endswith(PARTIAL) for name in files):
+            remove_leftovers(place)
+        if time.monotonic() > until:
+            return
 
 
 def _open_temporary(path):

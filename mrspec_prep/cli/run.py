@@ -12,7 +12,7 @@ import uuid
 
 import psutil
 
-from mrspec_prep.bids.atomic import PARTIAL, remove_leftovers
+from mrspec_prep.bids.atomic import remove_all_leftovers
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.filters import filter_warnings
 from mrspec_prep.cli.group import run_group
@@ -106,19 +106,10 @@ def _end_interrupted(stop, out_dir, argv):
     """End the workers, remove what they were writing, and say how to go on; no further signal disturbs that."""
     _ignore_signals()
     _kill_children()
-    _remove_partial(out_dir, time.monotonic() + CLEAN_SECONDS)
+    remove_all_leftovers(out_dir, time.monotonic() + CLEAN_SECONDS)
     LOGGER.error("Interrupted. To go on where it stopped, type the same command again: %s", _command(argv))
     RECEIVED.clear()  # a signal ends this run, not the next one of the same process
     return 128 + stop.signal
-
-
-def _remove_partial(out_dir, until):
-    """Remove what workers were writing; the rest, where a large dataset takes longer, is the next run's."""
-    for folder, _, files in os.walk(out_dir):
-        if any(name.startswith(".") and name.endswith(PARTIAL) for name in files):
-            remove_leftovers(folder)
-        if time.monotonic() > until:
-            return
 
 
 def _check_words(argv):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrspec_prep.bids.atomic import PARTIAL
-from mrspec_prep.cli.run import _remove_partial
+from mrspec_prep.bids.atomic import PARTIAL, remove_all_leftovers
 
 ZEBRA = Path(__file__).parents[2] / "bids_examples" / "zebra_t2star-adc"
 TWO_WORKERS = """
@@ -77,9 +76,9 @@ def test_the_end_of_an_interrupted_run_does_not_wait_for_a_large_dataset(tmp_pat
     for path in left:
         path.parent.mkdir()
         path.write_text("half")
-    _remove_partial(tmp_path, until=time.monotonic() - 1)
+    remove_all_leftovers(tmp_path, until=time.monotonic() - 1)
     assert all(path.exists() for path in left)
-    _remove_partial(tmp_path, until=time.monotonic() + 60)
+    remove_all_leftovers(tmp_path, until=time.monotonic() + 60)
     assert not any(path.exists() for path in left)
 
 

@@ -17,8 +17,9 @@ from threading import Event
 
 import numpy as np
 
+from mrspec_prep import __version__
 from mrspec_prep.bids.errors import without_frames
-from mrspec_prep.bids.input.contents import FORMAT, InputRecord, digest_file, stamp_of, tally_image
+from mrspec_prep.bids.input.contents import InputRecord, digest_file, stamp_of, tally_image
 from mrspec_prep.bids.input.fingerprints import check_frames, check_phase, find_frames, notes_on_frames
 from mrspec_prep.bids.input.images import common_mask
 from mrspec_prep.bids.input.volumes import check_noise_map, load_map
@@ -209,7 +210,7 @@ class _SpectralScan:
         found = [digests[file] for file in self.plan.files]
         if None in found:
             return None
-        return hashlib.sha256(json.dumps([FORMAT, found, *self._asked()]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([__version__, found, *self._asked()]).encode()).hexdigest()
 
     def is_known(self, record, digests):
         """Whether a record tells what these files hold."""
@@ -221,7 +222,7 @@ class _SpectralScan:
         has_map = self.plan.noise_map is not None
         signed = encodings.inversion_time is not None
         counts = [len(self.series.images), len(self.plan.masks), has_map, signed]
-        return [counts, self.series.volumes.tolist(), encodings.reference().tolist()]
+        return [counts, self.series.volumes.tolist(), encodings.reference().tolist(), images_judged(self.series)]
 
     def prepare(self):
         """Make what takes the volumes."""
