@@ -144,6 +144,9 @@ def claimed(folder, prepare, clean=False):
     claim_work_dir(work, ["sub-01"], clean)
 
 
+EXCHANGED = "intermediate results there could be exchanged for code that runs in your name. …"
+
+
 def as_another_user(work):
     os.chown(work, 4321, 4321)
     os.geteuid = lambda: 1234  # put back by the fixture
@@ -233,8 +236,8 @@ PROVOKED = {
         shutil.rmtree(f.parent), select_participants(f.parents[1], [], True)
     ),
     "nothing is finished for …": lambda f: participants.rebuild(f / "out", ["01"], True),
-    "… may be written by everyone, or is a link: …": lambda f: claimed(f, lambda work: work.chmod(0o777)),
-    "… belongs to another user, whose intermediate results are not trusted. …": lambda f: claimed(f, as_another_user),
+    f"… may be written by everyone: {EXCHANGED}": lambda f: claimed(f, lambda work: work.chmod(0o777)),
+    f"… belongs to another user: {EXCHANGED}": lambda f: claimed(f, as_another_user),
     "… was not made by mrspec_prep and is not emptied. …": lambda f: claimed(
         f, lambda work: (work / "mine").touch(), clean=True
     ),

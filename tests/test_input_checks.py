@@ -275,6 +275,14 @@ def test_a_record_that_is_none_means_that_files_are_read_again(place, reads, nam
     assert record.read_text() == text
 
 
+def test_what_another_version_found_is_not_believed(place, reads, monkeypatch):
+    checked(place)
+    monkeypatch.setattr(inputs, "__version__", "another")
+    reads.clear()
+    checked(place)
+    assert reads
+
+
 def test_a_record_that_others_may_write_is_not_believed(place, reads):
     checked(place)
     record = place / "out/logs/inputs/sub-01.json"

@@ -1,9 +1,7 @@
 """What earlier runs left: finished participants, run files, the work directory and its owner."""
 
 import json
-import os
 import shutil
-import stat
 import tomllib
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from mrspec_prep.bids.atomic import write_atomically
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.output.derivatives import is_group_file
+from mrspec_prep.workflows.running.trust import distrust
 
 LOCKS: list[FileLock] = []  # held until the process ends; the kernel frees them even after SIGKILL
 MARKER = "CACHEDIR.TAG"
@@ -68,25 +67,16 @@ def claim_work_dir(work_dir, names, clean=False):
 
 
 def _refuse_strangers(work_dir):
-    """Raise WorkDirError where others may write into a work directory or its folders.
+    """Raise WorkDirError where others may write into a work directory, which may itself be a link, or its folders.
 
-    Nipype keeps results there as pickles: who can write one can run code in our name when a run goes on from them. A
-    folder like ``/tmp``, where nobody can replace what is another's, may hold ours. Root is not asked to own them: in
-    a container root works in folders of the user who started it.
+    Nipype keeps results there as pickles: who can write one can run code in our name when a run goes on from them.
     """
-    user = os.geteuid()
-    for folder in (work_dir, *(entry for entry in work_dir.iterdir() if entry.is_dir())):
-        found = folder.stat()
-        shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
-        if shared or (folder.is_symlink() and folder != work_dir):
+    for folder in (work_dir.resolve(), *(entry for entry in work_dir.iterdir() if entry.is_dir())):
+        words = distrust(folder)
+        if words:
             raise WorkDirError(
-                f"{folder} may be written by everyone, or is a link: intermediate results there could be exchanged for "
-                f"code that runs in your name. Remedy: chmod o-w {folder}, or give another --work-dir"
-            )
-        if found.st_uid != user and user != 0 and (folder != work_dir or not found.st_mode & stat.S_ISVTX):
-            raise WorkDirError(
-                f"{folder} belongs to another user, whose intermediate results are not trusted. Remedy: give a "
-                f"--work-dir of your own, for example {work_dir / 'mine'}"
+                f"{folder} {words}: intermediate results there could be exchanged for code that runs in your name. "
+                f"Remedy: chmod o-w {folder}, or give a --work-dir of your own, for example {work_dir / 'mine'}"
             )
 
 

@@ -132,7 +132,9 @@ def test_a_work_directory_that_others_may_write_is_refused(tmp_path, monkeypatch
     work.chmod(0o1777)
     claim_work_dir(work, ["sub-04"])
     work.chmod(0o755)
-    monkeypatch.setattr(history.os, "geteuid", lambda: os.getuid() + 1)
+    if os.geteuid() == 0:
+        os.chown(work, 4321, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: work.stat().st_uid + 1)
     with pytest.raises(WorkDirError, match="belongs to another user.*--work-dir of your own"):
         claim_work_dir(work, ["sub-05"])
 

@@ -91,6 +91,8 @@ def test_what_a_stranger_could_have_written_is_refused_unread(tmp_path, kind, mo
         result.rename(tmp_path / "elsewhere")
         result.symlink_to(tmp_path / "elsewhere")
     else:
+        if os.geteuid() == 0:
+            os.chown(result, 4321, -1)
         monkeypatch.setattr("os.geteuid", lambda: 12345)
     with pytest.raises(InputError, match="runs in your name.*--clean-workdir"):
         mend([tmp_path / "sub_01_wf"])

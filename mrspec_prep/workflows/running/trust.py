@@ -8,8 +8,9 @@ from pathlib import Path
 def distrust(path, user=None):
     """Why a file or folder of a work directory may be another's, in words.
 
-    A folder like ``/tmp``, where nobody can replace what is another's, may hold ours. Root is not asked to own them: in
-    a container root works in folders of the user who started it.
+    What belongs to root is trusted, for root can do anything; so a folder like ``/tmp``, where nobody else can replace
+    what is another's, may hold ours. Root is not asked to own them: in a container root works in folders of the user
+    who started it.
 
     Parameters
     ----------
@@ -28,6 +29,6 @@ def distrust(path, user=None):
         return "is a link"
     if found.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
         return "may be written by everyone"
-    if user not in (found.st_uid, 0):
+    if user != 0 and found.st_uid not in (user, 0):
         return "belongs to another user"
     return None
