@@ -213,7 +213,7 @@ class Viewer {
     const { state, header } = this, turn = (this.turnNumber = (this.turnNumber || 0) + 1);
     this.slice.max = header.shape[state.plane] - 1;
     this.slice.value = state.at[state.plane];
-    this.sliceText.textContent = `${"xyz"[state.plane]} ${this.position(state.at)[state.plane].toFixed(0).replace("-", "\u2212")} mm, ${state.at[state.plane] + 1} of ${header.shape[state.plane]}`;
+    this.sliceText.textContent = `${"xyz"[state.plane]} ${millimetres(this.position(state.at)[state.plane])} mm, ${state.at[state.plane] + 1} of ${header.shape[state.plane]}`;
     (this.buttons || []).forEach((button, m) => button.setAttribute("aria-pressed", m === state.cluster));
     this.draw();
     await this.data.load("spectra", "signals");

@@ -21,7 +21,7 @@ Object.assign(Viewer.prototype, {
     const fits = data.fits().filter(([name]) => name !== "cluster" || cluster >= 0);
     if (!fits.some(([name]) => name === state.fit)) state.fit = fits.length ? fits[0][0] : null;
     const fit = state.fit ? data.fit(state.fit, voxel, signals && signals.means) : { values: null, spectrum: null };
-    const place = this.position(state.at).map((v, axis) => `${"xyz"[axis]} ${v.toFixed(0)}`).join(", ").replaceAll("-", "\u2212");
+    const place = this.position(state.at).map((v, axis) => `${"xyz"[axis]} ${millimetres(v)}`).join(", ");
     const probability = cluster >= 0 ? header.layers.filter((layer) => layer.group === "Clusters" && layer.kind === "probability")[cluster] : null;
     const certain = probability ? `, probability ${short(data.layerAt(probability, voxel).value)}` : "";
     return {

@@ -15,6 +15,11 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Millimetres to a tenth, as the figures give them. */
+function millimetres(value) {
+  return String(Number(value.toFixed(1))).replace("-", "\u2212");
+}
+
 /** Three significant digits, without an exponent where a reader can do without. */
 function short(value) {
   if (!Number.isFinite(value)) return "–";

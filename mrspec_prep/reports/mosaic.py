@@ -47,8 +47,8 @@ class View:
 
     @property
     def labels(self):
-        """Position of each slice in words, for example ``z = 12 mm``."""
-        return [f"{'xyz'[self.axis]} = {position:.0f} mm" for position in self.positions]
+        """Position of each slice in words, for example ``z = 12 mm``; as the viewer gives it."""
+        return [f"{'xyz'[self.axis]} = {round(position, 1) + 0:g} mm" for position in self.positions]
 
 
 def choose_view(roi, affine, max_slices=12):

@@ -1,5 +1,7 @@
 """Slices: the right ones, the right way up, nothing of the region cut off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,7 @@ def test_positions_are_millimetres_of_the_world():
     affine[:3, 3] = 10, 20, -30
     view = choose_view(np.ones((8, 8, 3), bool), affine)
     assert view.positions == (-30.0, -25.0, -20.0) and view.labels[0] == "z = -30 mm"
+    assert replace(view, positions=(-2.5, -0.04, 7.26)).labels == ["z = -2.5 mm", "z = 0 mm", "z = 7.3 mm"]
 
 
 def test_stitched_slices_lie_where_the_corners_say():
