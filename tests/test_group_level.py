@@ -24,7 +24,7 @@ from mrspec_prep.interfaces.group import checkpoints
 from mrspec_prep.interfaces.group import fit as group_fit
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.workflows.group import init_group_wf as group_wf
-from mrspec_prep.workflows.group import maps_mem_gb, parts_of
+from mrspec_prep.workflows.group import maps_mem_gb
 from mrspec_prep.workflows.running.measured_memory import measured_before
 from tests.bids.compressed_files import ABOUT, damage, small_protocol
 
@@ -446,10 +446,3 @@ def test_what_was_measured_is_set_aside_by_the_next_group(study, capsys, monkeyp
     estimate = maps_mem_gb(np.prod(SHAPE))
     assert aside["save_maps_0"] == pytest.approx(max(1.2 * ratios["save_maps"] * estimate, 0.2))
     assert aside["report"] == pytest.approx(max(1.2 * ratios["report"], 0.2))
-
-
-@pytest.mark.parametrize(("n_series", "nprocs", "n_nodes"), [(1, 4, 1), (12, 2, 12), (1000, 16, 143), (5000, 4, 313)])
-def test_nodes_map_every_series_once_and_are_few(n_series, nprocs, n_nodes):
-    parts = parts_of(n_series, nprocs)
-    assert [index for part in parts for index in range(n_series)[part]] == list(range(n_series))
-    assert len(parts) == n_nodes
