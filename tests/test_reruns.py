@@ -1,6 +1,7 @@
 """What a user does after a first run: delete results, change settings and change them back, spoil an input."""
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.output.derivatives import read_table
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import reportlets
@@ -68,8 +70,15 @@ def test_deleted_results_come_back_although_the_work_directory_knows_them(place)
     assert run(place, "--resource-monitor") == 0
     (table,) = (place / "out/logs").glob("*_resources.tsv")
     assert "save_nnls" in table.read_text()
-    ((steps,),) = [measured_before(place / "out/logs").values()]
-    assert 0 < steps["nnls"] < 2
+    ((ratios,),) = [measured_before(place / "out/logs").values()]
+    columns, _ = read_table(table)
+    of_step = dict(
+        zip(columns["step"], zip(columns["mem_peak_gb"], columns["mem_estimated_gb"], strict=True), strict=True)
+    )
+    peak, estimate = map(float, of_step["mrspec_prep_wf.sub_01_wf.series_0_dwi_wf.nnls"])
+    # one process runs everything here, these tests too: its memory is what the monitor saw
+    assert 0.1 < peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9 + 0.1
+    assert ratios["nnls"] == pytest.approx(peak / estimate)
     assert {path.name for path in place.iterdir()} == {"bids", "out", "work"}
     first = results(place)
     assert first
