@@ -157,7 +157,7 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log", value
     Raises
     ------
     ValueError
-        Numbers of points or values for other axes than the kernel's, or an axis that this protocol does not weigh.
+        Points, bounds, spacing or values of axes that the kernel lacks, or an axis that this protocol does not weigh.
 
     Examples
     --------
@@ -168,8 +168,10 @@ def default_grid(axes, encodings, points=None, bounds=None, spacing="log", value
 
     """
     bounds, values = bounds or {}, dict(values or {})
-    if strange := [axis for axis in values if axis not in axes]:
-        raise ValueError(f"values of {', '.join(strange)}, and the kernel has the axes {', '.join(axes)}")
+    named = {"bounds": bounds, "spacing": {} if isinstance(spacing, str) else spacing, "values": values}
+    for what, by_axis in named.items():
+        if strange := [axis for axis in by_axis if axis not in axes]:
+            raise ValueError(f"{what} of {', '.join(strange)}, and the kernel has the axes {', '.join(axes)}")
     points = points or [DEFAULT_POINTS[len(axes)]] * len(axes)
     if len(points) != len(axes):
         raise ValueError(

@@ -96,6 +96,8 @@ def test_wrong_number_of_points_is_refused():
         default_grid(KERNELS["adc-t2"], PROTOCOL, points=(50,))
 
 
-def test_values_of_another_axis_are_refused():
-    with pytest.raises(ValueError, match="values of t1, and the kernel has the axes t2"):
-        default_grid(("t2",), PROTOCOL, values={"t1": [100, 900]})
+@pytest.mark.parametrize("what", ["values", "bounds", "spacing"])
+def test_what_is_said_of_another_axis_is_refused(what):
+    given = {"values": [100, 900], "bounds": (100, 900), "spacing": "linear"}[what]
+    with pytest.raises(ValueError, match=f"{what} of t1, and the kernel has the axes diffusivity, t2"):
+        default_grid(KERNELS["adc-t2"], PROTOCOL, **{what: {"t1": given}})
