@@ -1,6 +1,7 @@
 """Reference of the maps, from `data/maps.toml`."""
 
 import re
+from itertools import chain
 
 from docs.builder.tables import table
 from mrspec_prep.bids.output.catalogue import load_bibliography, load_catalogue
@@ -40,9 +41,10 @@ def _maps(maps, keys):
     rows = []
     for key in keys:
         entry = maps[key]
+        papers = [*entry["references"], *chain(*entry.get("papers", {}).values())]
         rows.append(
             (f"`{key}`", f"{entry['title']} ({entry['symbol']})", entry["disk_unit"], _plain(entry["description"]))
-            + (_algorithm(entry), _papers(entry["references"]))
+            + (_algorithm(entry), _papers(papers))
         )
     return table(COLUMNS, rows)
 

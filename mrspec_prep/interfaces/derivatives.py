@@ -7,7 +7,7 @@ import numpy as np
 from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.input.images import load_reference
-from mrspec_prep.bids.output.catalogue import references_of
+from mrspec_prep.bids.output.catalogue import map_entry, references_of
 from mrspec_prep.bids.output.derivative_dataset import known_datasets, reference_path
 from mrspec_prep.bids.output.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.output.spectra_files import write_cluster_spectra, write_nnls_spectra
@@ -25,7 +25,6 @@ from mrspec_prep.spectra import default_regions, find_peaks, identify
 from mrspec_prep.spectra.regions.myelin import myelin_box
 
 ANAT_MAPS = {"t2": "T2map", "t2star": "T2starmap", "t1": "T1map", "s0": "S0map", "m0": "M0map"}
-NOISE_PAPERS = {"mppca": ["veraart2016"], "residual": ["butler1981"]}  # methods of noise that rest on one
 
 
 class SaveInputSpec(SeriesInputSpec):
@@ -132,7 +131,7 @@ class SaveAcquisition(SaveDerivatives):
             "NoiseNote": noise_notes.get("note"),
             **noise_law(self.inputs.settings),
         }
-        if papers := NOISE_PAPERS.get(noise_notes["method"]):
+        if papers := map_entry("noise")["papers"].get(noise_notes["method"]):
             noise_metadata["EstimationReference"] = references_of(papers)
         self._map(np.load(self.inputs.noise), "noise", desc="noise", metadata=noise_metadata)
         grid = grid_of(self.series, self.inputs.kernel)
