@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fingerprinting_phantom import TISSUES, make_phantom
-from mrspec_prep.compiled import using_threads
 from mrspec_prep.networks import fit_fingerprint
 from mrspec_prep.networks.fingerprinting.dictionary import make_dictionary, windowed
 from mrspec_prep.networks.fingerprinting.matching import match_atoms
 from mrspec_prep.networks.fingerprinting.refinement import refine
 from mrspec_prep.physics.fingerprinting import Schedule, fisp_schedule, simulate_fisp
+from mrspec_prep.threads import using_threads
 
 N_FRAMES, RANK, WINDOW = 600, 6, 6
 TRUE_RANK = 24  # of the simulated signals: all but 1e-7 of their energy

@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks.protocols import placenta
 from benchmarks.simulated_study import KERNEL, TISSUES, compartment_values
-from mrspec_prep.compiled import available_threads
 from mrspec_prep.physics import add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
 from mrspec_prep.spectra.group import Member, Protocol, ThreadExecutor, truncated
 from mrspec_prep.spectra.group.basis import common_basis
 from mrspec_prep.spectra.group.steps import GroupSteps, Places
+from mrspec_prep.threads import available_threads
 
 N_RANKS = 47
 N_CLUSTERS = 8

@@ -17,11 +17,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from mrspec_prep.compiled import using_threads
 from mrspec_prep.physics import Encodings, Grid, add_noise, default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.physics.equations import inversion_recovery
 from mrspec_prep.spectra import find_peaks, fit_nnls, mean_parameters, restore_polarity
 from mrspec_prep.spectra.noise.efficiency import profile_efficiency
+from mrspec_prep.threads import using_threads
 
 PURE = 0.99  # volume fraction above which a voxel counts as one tissue
 MOST_VOXELS = 500

@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.protocols import placenta
-from mrspec_prep.compiled import using_threads
 from mrspec_prep.physics import Encodings, add_noise, default_grid, kernel_axes, kernel_matrix, simulate_signals
 from mrspec_prep.spectra import fit_inspect, fit_nnls
+from mrspec_prep.threads import using_threads
 
 KERNEL = "adc-t2star"
 TISSUES = {"diffusivity": [2.0, 0.9, 30.0, 3.0], "t2star": [60.0, 30.0, 90.0, 250.0]}

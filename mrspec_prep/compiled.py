@@ -1,15 +1,13 @@
-"""Compilation and threads: numba that runs without a writable cache, blocks of voxels on a thread pool."""
+"""Compilation: numba that runs without a writable cache, and a cache that many runs share."""
 
 import logging
-import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
+from pathlib import Path
 
 import numba
+from filelock import FileLock, Timeout
 from numba.core.caching import FunctionCache
-from threadpoolctl import ThreadpoolController
+from numba.core.compiler_lock import global_compiler_lock
 
 LOGGER = logging.getLogger("mrspec_prep")
 #: what unpickling and linking raise of files that are cut, empty or zeros
@@ -19,6 +17,8 @@ DAMAGED = (
 #: sums may be reordered by the compiler (vector registers), never by the number of threads
 REORDERED_SUMS = {"reassoc", "contract", "nsz", "arcp"}
 SETTINGS = {"nogil": True, "fastmath": REORDERED_SUMS}
+QUIET_SECONDS = 5  # that another run may compile before we say that we wait for it
+TURN_SECONDS = 300  # before we compile beside it
 
 
 def compiled(function):
@@ -39,17 +39,78 @@ def compiled_within(function):
 def _compile(function, settings):
     try:
         dispatcher = numba.njit(function, cache=True, **settings)
-        dispatcher._cache = LenientCache(function)
+        dispatcher._cache = SharedCache(function)
     except RuntimeError:  # numba: "no locator available", no folder is writable
         return numba.njit(function, **settings)
+    compile_alone = dispatcher.compile
+
+    def compile_in_turn(signature):
+        with TURN:
+            return compile_alone(signature)
+
+    dispatcher.compile = compile_in_turn
     return dispatcher
 
 
-class LenientCache(FunctionCache):
-    """Numba's cache of compiled code; files that a dead node or a full disk damaged cost a compilation, not the run."""
+class Turn:
+    """The right to compile for the cache, held by one process at a time.
+
+    Numba's index of a function's compiled code is read, extended and written: of two processes that save at once, for
+    other arguments or another processor, one entry is lost, or names the code of the other. Code that calls code which
+    another process saves meanwhile may not link. Whoever finds no code takes the turn, looks once more, and holds the
+    turn until the code is saved, with all that it calls. Nothing is locked where the code is there. A process that
+    ends gives its turn back; where the disk knows no locks, or the wait is too long, all compile at once.
+    """
+
+    def __init__(self):
+        self._depth, self._lock = 0, None
+
+    def __enter__(self):
+        global_compiler_lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_):
+        self._depth -= 1
+        if not self._depth and self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        global_compiler_lock.release()
+
+    def take(self):
+        """Wait for the turn. Returns whether it is newly held: another process may have saved code meanwhile."""
+        if self._lock is not None or not self._depth:
+            return False
+        try:
+            path = Path(FunctionCache(Turn.take).cache_path) / "compiling.lock"  # where the code of this file is kept
+            self._lock = FileLock(path, thread_local=False)
+            try:
+                self._lock.acquire(timeout=QUIET_SECONDS)
+            except Timeout:
+                LOGGER.info("Another run is compiling loops; waiting for it (lock: %s)", path)
+                self._lock.acquire(timeout=TURN_SECONDS)
+        except (Timeout, OSError, NotImplementedError, RuntimeError) as error:  # RuntimeError: no folder is writable
+            LOGGER.debug("Compiling without a turn: %s", error)
+            self._lock = None
+        return self._lock is not None
+
+
+TURN = Turn()
+
+
+class SharedCache(FunctionCache):
+    """Numba's cache of compiled code, shared by runs that begin at once.
+
+    Files that a dead node or a full disk damaged cost a compilation, not the run.
+    """
 
     def load_overload(self, sig, target_context):
-        """Compiled code, or None where there is none that can be read."""
+        """Compiled code, or None where there is none that can be read and it is this process's turn to compile."""
+        code = self._load_whole(sig, target_context)
+        if code is None and TURN.take():
+            code = self._load_whole(sig, target_context)
+        return code
+
+    def _load_whole(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
         except DAMAGED as error:
@@ -66,8 +127,8 @@ class LenientCache(FunctionCache):
     def save_overload(self, sig, data):
         """Save compiled code where that is possible.
 
-        Code that links what another process has compiled and saved meanwhile may have no object of its own ("no
-        compiled object yet"); it serves this process, and the next one compiles it.
+        Where turns could not be taken, code that links what another process has compiled and saved meanwhile may have
+        no object of its own ("no compiled object yet"); it serves this process, and the next one compiles it.
         """
         try:
             super().save_overload(sig, data)
@@ -76,64 +137,3 @@ class LenientCache(FunctionCache):
             self.disable()
         except DAMAGED as error:
             LOGGER.debug("Compiled code is not kept in %s: %s", self.cache_path, error)
-
-
-_threads = ContextVar("threads", default=None)
-
-
-@contextmanager
-def using_threads(n_threads):
-    """Context in which voxel loops run on ``n_threads`` threads, whatever OMP_NUM_THREADS says."""
-    token = _threads.set(n_threads)
-    try:
-        yield
-    finally:
-        _threads.reset(token)
-
-
-def available_threads():
-    """Threads to use: those of ``using_threads``, else OMP_NUM_THREADS, else the cores this process may run on."""
-    if _threads.get() is not None:
-        return max(1, _threads.get())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return max(1, min(cores, int(wanted))) if wanted.isdigit() else cores
-
-
-def for_blocks(n_items, block_size, work, n_threads=None):
-    """Call ``work(start, stop)`` for consecutive blocks, on threads; results in block order.
-
-    The partition depends on ``n_items`` and ``block_size`` only, so that sums over
-    blocks do not depend on the number of threads.
-
-    Parameters
-    ----------
-    n_items, block_size : int
-    work : callable
-        Releases the GIL (compiled code) and writes to its own block only.
-    n_threads : int, optional
-        Default: ``available_threads()``.
-
-    Returns
-    -------
-    list
-        What ``work`` returned, in block order.
-
-    """
-    bounds = [(start, min(start + block_size, n_items)) for start in range(0, n_items, block_size)]
-    n_threads = min(n_threads or available_threads(), max(1, len(bounds)))
-    if n_threads == 1:
-        return [work(*bound) for bound in bounds]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(lambda bound: work(*bound), bounds))
-
-
-_controller = None
-
-
-def single_threaded_blas():
-    """Context in which BLAS uses one thread, so that its sums do not depend on the machine's load."""
-    global _controller
-    if _controller is None:
-        _controller = ThreadpoolController()
-    return _controller.limit(limits=1, user_api="blas")

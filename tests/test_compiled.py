@@ -3,30 +3,12 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
+import time
 
 import numba
-import numpy as np
 import pytest
 
 from mrspec_prep import compiled as module
-
-
-def test_blocks_cover_every_item_once_in_order_for_any_number_of_threads():
-    for n_threads in (1, 3):
-        assert module.for_blocks(10, 4, lambda a, b: (a, b), n_threads) == [(0, 4), (4, 8), (8, 10)]
-    assert module.for_blocks(0, 4, lambda a, b: (a, b)) == []
-
-
-def test_blocks_run_on_as_many_threads_as_asked():
-    seen, gate = set(), threading.Barrier(2, timeout=20)
-
-    def work(start, stop):
-        gate.wait()
-        seen.add(threading.get_ident())
-
-    module.for_blocks(2, 1, work, n_threads=2)
-    assert len(seen) == 2
 
 
 def test_compiles_without_a_cache_folder(monkeypatch):
@@ -112,23 +94,8 @@ def test_compiled_code_without_an_object_of_its_own_is_used(monkeypatch, caplog)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-@pytest.mark.parametrize(("setting", "most"), [("1", 1), ("1,4", 1), ("no number", 10**6)])
-def test_omp_num_threads_is_respected(monkeypatch, setting, most):
-    monkeypatch.setenv("OMP_NUM_THREADS", setting)
-    assert 1 <= module.available_threads() <= most
-
-
-def test_blas_is_single_threaded_inside_the_context():
-    from threadpoolctl import threadpool_info
-
-    with module.single_threaded_blas():
-        np.ones((4, 4)) @ np.ones((4, 4))
-        assert {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"} == {1}
-
-
 HASH_OF_STARTS = """
 import hashlib
-import numpy as np
 from mrspec_prep.spectra.voxelwise.gram import gram_start_block
 rng = np.random.default_rng(0)
 columns, signals, duals = np.abs(rng.normal(size=(90, 20))), rng.random((40, 20)), np.zeros((40, 20))
@@ -148,3 +115,81 @@ def test_code_just_compiled_and_code_from_the_cache_give_the_same_bytes(tmp_path
     ]
     assert list(tmp_path.rglob("*.nbc"))
     assert runs[0].stdout == runs[1].stdout
+
+
+LOOPS = """
+import sys, time
+from mrspec_prep.compiled import compiled
+
+@compiled
+def inner(x):
+    return x + x
+
+@compiled
+def outer(x):
+    return inner(x) - x
+
+go = float(sys.argv[1])
+time.sleep(max(0, go - time.time()))
+for value in (2, 2.0, 2j)[:: int(sys.argv[2])]:
+    assert outer(value) == value
+print(sum(outer.stats.cache_misses.values()) + sum(inner.stats.cache_misses.values()))
+"""
+
+
+def test_runs_that_begin_at_once_compile_everything_once(tmp_path):
+    """Of numba's own cache, entries of processes that save at once are lost or name the code of others."""
+    (tmp_path / "loops.py").write_text(LOOPS)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+    def start(order, wait):
+        command = [sys.executable, "loops.py", str(time.time() + wait), str(order)]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    together = [start(order, 3) for order in (1, -1, 1)]
+    ends = [process.communicate(timeout=120) for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], ends
+    assert sum(int(out) for out, _ in ends) == 6  # two functions, three types
+    later = start(1, 0)
+    assert later.communicate(timeout=120)[0] == b"0\n"
+
+
+def test_turns_are_given_back_by_the_dead_and_not_awaited_for_ever(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.1)
+    caplog.set_level("INFO", "mrspec_prep")
+    holder = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print('held', flush=True); input()"
+    with module.TURN:
+        assert module.TURN.take() and not module.TURN.take()  # held: nothing to look at again
+    (lock,) = tmp_path.rglob("compiling.lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+
+        @module.compiled
+        def sixfold(x):
+            return 6 * x
+
+        assert sixfold(7) == 42
+        assert "waiting for it" in caplog.text
+        process.kill()
+    with module.TURN:
+        assert module.TURN.take()
+
+
+def test_a_disk_without_locks_costs_nothing_but_the_turn(tmp_path, monkeypatch):
+    class NoLocks(module.FileLock):
+        def acquire(self, *_, **__):
+            raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(module, "FileLock", NoLocks)
+
+    @module.compiled
+    def sevenfold(x):
+        return 7 * x
+
+    assert sevenfold(6) == 42
+    assert list(tmp_path.rglob("*.nbc"))

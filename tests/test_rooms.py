@@ -34,7 +34,14 @@ STACKS = {
     "networks": ["problem", "result", "residuals", "device", "weights", "fitting", "risk", "priors"]
     + ["compartments", "voxel_nets", "residual_cnn", "fingerprinting", "maps", "scan_cnn"],
 }
-SHARED = {"options", "workflow_files", "compiled", "__init__", ""}  # read by every room, import none themselves
+SHARED = {
+    "options",
+    "workflow_files",
+    "compiled",
+    "threads",
+    "__init__",
+    "",
+}  # read by every room, import none themselves
 
 #: rooms that may use an outside library; a library not named is free
 LIBRARIES = {

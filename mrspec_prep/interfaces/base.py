@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from mrspec_prep.bids.input.series import Series
 from mrspec_prep.bids.nifti import read_grid
-from mrspec_prep.compiled import using_threads
 from mrspec_prep.physics import Grid, default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.spectra import neighbours_of
+from mrspec_prep.threads import using_threads
 
 __all__ = [
     "ComputeInputSpec",

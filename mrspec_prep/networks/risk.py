@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks
 from mrspec_prep.networks.fitting.likelihood import evaluate
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 4096
 

@@ -1,5 +1,5 @@
-from mrspec_prep.compiled import available_threads
 from mrspec_prep.interfaces.base import within_threads
+from mrspec_prep.threads import available_threads
 
 
 def test_a_node_sets_the_threads_of_the_voxel_loops_whatever_the_environment_says(monkeypatch):

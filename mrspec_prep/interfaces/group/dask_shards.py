@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrspec_prep import __version__
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.interfaces.group.members import member_of, protocol_of
 from mrspec_prep.spectra.group import Statistics, member_statistics, prepare_member
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 LOGGER = logging.getLogger("mrspec_prep")
 LOOK_SECONDS = 1.0  # between two looks for the first worker

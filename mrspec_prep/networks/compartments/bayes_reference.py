@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks
 from mrspec_prep.networks.compartments.evidence import log_evidence, log_evidence_of_one
 from mrspec_prep.networks.compartments.recipe import NOISES, Recipe
 from mrspec_prep.networks.compartments.simulation import signal_tables
 from mrspec_prep.physics import Encodings
+from mrspec_prep.threads import for_blocks
 
 N_NODES = 9  # of the integral over continuous noise levels
 

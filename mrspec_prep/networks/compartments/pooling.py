@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
+from mrspec_prep.threads import for_blocks
 
 NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 FULL_WEIGHT = 1.0  # standard deviations of the distance above its mean up to which a neighbour counts in full

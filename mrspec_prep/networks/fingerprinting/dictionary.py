@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.physics import Grid
 from mrspec_prep.physics.fingerprinting import Schedule, simulate_fisp
+from mrspec_prep.threads import single_threaded_blas
 
 T1_RANGE = (50.0, 5000.0)  # ms
 T2_RANGE = (5.0, 2500.0)  # ms

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, compiled_within, for_blocks
+from mrspec_prep.compiled import compiled, compiled_within
+from mrspec_prep.threads import for_blocks
 
 TILE = 512  # atoms: their sums stay in the processor's first cache
 GROUP = 3  # coefficients added at a time

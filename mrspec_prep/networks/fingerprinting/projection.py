@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 SPAN = 12  # frames whose errors may hang together: two sliding windows of six interleaves
 BLOCK = 1024  # voxels of one task

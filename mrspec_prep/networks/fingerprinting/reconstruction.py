@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.networks.fingerprinting.projection import BLOCK, SPAN, times
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 N_ITERATIONS = 4  # of conjugate gradients
 

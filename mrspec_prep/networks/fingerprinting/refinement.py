@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, compiled_within, for_blocks
+from mrspec_prep.compiled import compiled, compiled_within
+from mrspec_prep.threads import for_blocks
 
 N_TRIALS = 20  # of one voxel, at most
 REACH = 3.0  # grid steps from the atom

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.networks.fitting.cholesky import invert_block
 from mrspec_prep.networks.fitting.exponentials import gauss_newton
 from mrspec_prep.networks.fitting.intervals import cones, intervals
@@ -14,6 +13,7 @@ from mrspec_prep.networks.fitting.marquardt import bounds_of, climb, linearise
 from mrspec_prep.networks.fitting.starts import Starts
 from mrspec_prep.networks.problem import Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 FITS = ("nonlinear", "log-linear")
 BLOCK = 4096  # voxels: their arrays stay in the processor's cache

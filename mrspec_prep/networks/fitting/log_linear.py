@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.networks.fitting.cholesky import backward, factorise
+from mrspec_prep.threads import for_blocks
 
 SMALLEST = 1e-12  # of the largest signal: below, its logarithm is that of this
 BLOCK = 4096

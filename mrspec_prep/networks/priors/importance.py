@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.networks.fitting.least_squares import LeastSquares
 from mrspec_prep.networks.fitting.likelihood import costs
 from mrspec_prep.networks.priors.coordinates import Coordinates
@@ -19,6 +19,7 @@ from mrspec_prep.networks.priors.mixture import posterior
 from mrspec_prep.networks.priors.quantiles import draw_quantiles
 from mrspec_prep.networks.problem import Problem
 from mrspec_prep.networks.result import LEVELS
+from mrspec_prep.threads import for_blocks
 
 SIGNALS = 704  # voxels times encodings in a block of draws, whose arrays then stay in the processor's cache
 VOXELS = 4, 64  # in a block, at least and at most

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks
 from mrspec_prep.networks.fitting.least_squares import LeastSquares, least_squares, valid_voxels
 from mrspec_prep.networks.priors.importance import Sampler, mirror, summarise, weigh_block
 from mrspec_prep.networks.priors.mixture_prior import (
@@ -22,6 +21,7 @@ from mrspec_prep.networks.priors.mixture_prior import (
 from mrspec_prep.networks.priors.quantiles import named_quantiles
 from mrspec_prep.networks.problem import PositiveSettings, Problem, settings_of
 from mrspec_prep.networks.result import MapsResult
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 64  # voxels in a block of sums
 #: components as wide as half the median error, with the weight of so many voxels: without it, those of tissue that the

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import available_threads, for_blocks
 from mrspec_prep.networks.fitting.intervals import cones
 from mrspec_prep.networks.fitting.least_squares import (
     BLOCK,
@@ -22,6 +21,7 @@ from mrspec_prep.networks.priors.mixture import Mixture, posterior, sums_block
 from mrspec_prep.networks.priors.quantiles import mixture_quantiles, named_quantiles
 from mrspec_prep.networks.problem import settings_of
 from mrspec_prep.networks.result import MapsResult
+from mrspec_prep.threads import available_threads, for_blocks
 
 PSEUDO_COUNT = 5.0  # voxels by which each covariance is drawn towards the least one
 LEAST_WIDTH = 0.1  # of the median error: a prior this narrow cannot be told from a point

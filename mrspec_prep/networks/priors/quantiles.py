@@ -4,9 +4,10 @@ from math import erfc, sqrt
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.networks.priors.mixture import marginal_std
 from mrspec_prep.networks.result import LEVELS
+from mrspec_prep.threads import for_blocks
 
 LIGHT = 1e-7  # of a voxel's draws or components: lighter ones are left out
 BISECTIONS = 40

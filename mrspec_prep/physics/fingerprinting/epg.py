@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, compiled_within, for_blocks
+from mrspec_prep.compiled import compiled, compiled_within
+from mrspec_prep.threads import for_blocks
 
 TOLERANCE = 1e-9  # of the equilibrium magnetisation: states that can no longer contribute more are not followed
 BLOCK = 64  # tissues of one task

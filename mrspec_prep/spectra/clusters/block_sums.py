@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks
+from mrspec_prep.threads import for_blocks
 
 MOST_BLOCKS = 512  # partial sums held at a time
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.clusters.block_sums import sum_blocks
 from mrspec_prep.spectra.clusters.em_steps import scaled_fit
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel, bessel_table, knee, sum_log_bessel
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 512  # voxels per partial sum
 NEGLIGIBLE = 45.0  # nats below the best cluster at which a cluster's responsibility is zero

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks
 from mrspec_prep.spectra.clusters.block_sums import sum_blocks
 from mrspec_prep.spectra.clusters.em_blocks import TILE, e_step_block
 from mrspec_prep.spectra.clusters.em_noise import noise_expect, noise_responsibilities
 from mrspec_prep.spectra.clusters.em_steps import responsibilities_block
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 4 * TILE  # voxels per partial sum
 SMALLEST_PROB = 1e-300

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.physics.checks import random_seed, whole_number
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import make_problem
@@ -12,6 +11,7 @@ from mrspec_prep.spectra.clusters.em_sums import expect, responsibilities_of
 from mrspec_prep.spectra.clusters.em_updates import EmSteps, effective_parameters, m_step, run_em
 from mrspec_prep.spectra.clusters.potts_em import SMOOTHINGS, PottsFit, fit_potts, scales_of, smoothed
 from mrspec_prep.spectra.clusters.short_runs import best_start, first_state
+from mrspec_prep.threads import single_threaded_blas
 
 
 @dataclass(frozen=True, eq=False)

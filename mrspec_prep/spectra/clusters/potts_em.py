@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse
 
-from mrspec_prep.compiled import for_blocks
 from mrspec_prep.spectra.clusters.em_noise import noise_densities, noise_expect, noise_responsibilities
 from mrspec_prep.spectra.clusters.potts import (
     SMALLEST,
@@ -24,6 +23,7 @@ from mrspec_prep.spectra.clusters.potts import (
     support_block,
 )
 from mrspec_prep.spectra.space.neighbours import Neighbours
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 4096  # voxels per partial sum
 SWEEPS = 3  # of the mean field between two updates of the spectra

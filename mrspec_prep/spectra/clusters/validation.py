@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import make_problem
 from mrspec_prep.spectra.clusters.em_sums import expect
 from mrspec_prep.spectra.clusters.em_updates import EmSteps, state_from_responsibilities
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
+from mrspec_prep.threads import single_threaded_blas
 
 FOLD_STEPS = 100
 

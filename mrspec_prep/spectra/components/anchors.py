@@ -7,7 +7,7 @@ corners one after the other, on the leading principal components, where noise is
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.threads import single_threaded_blas
 
 NEAREST_SHARE = 0.005  # of the voxels are averaged at each corner
 

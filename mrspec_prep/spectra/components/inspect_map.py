@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.physics.checks import random_seed, whole_number
 from mrspec_prep.spectra.clusters.inspect_em import make_problem
 from mrspec_prep.spectra.components.anchors import anchor_signals
@@ -17,6 +16,7 @@ from mrspec_prep.spectra.components.uniqueness import (
     mixture_residual,
     to_shares,
 )
+from mrspec_prep.threads import single_threaded_blas
 
 START_VOXELS = 4000  # voxels on which the starts are compared
 STRETCH = 1.5  # every other start begins this much farther out than the anchors

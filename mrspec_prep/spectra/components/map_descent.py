@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.components.simplex import weights_block
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
+from mrspec_prep.threads import for_blocks
 
 BLOCK = 4096  # voxels per partial sum
 TOLERANCE = 1e-6  # nats per voxel gained by a step below which the descent is about to stop

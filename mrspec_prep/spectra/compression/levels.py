@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, single_threaded_blas
+from mrspec_prep.compiled import compiled
+from mrspec_prep.threads import single_threaded_blas
 
 #: below this number of bins the problem is solved whole, above it on merged columns first
 WHOLE_PROBLEM = 150

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.physics.checks import real_array
+from mrspec_prep.threads import single_threaded_blas
 
 RANK_TOLERANCE = 1e-15  # singular values below this, relative to the largest, are rounding
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.threads import single_threaded_blas
 
 
 def resolution_rows(reduced, alpha, index):

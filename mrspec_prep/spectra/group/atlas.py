@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import chi2, f
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE
 from mrspec_prep.spectra.group.basis import common_basis
@@ -13,6 +12,7 @@ from mrspec_prep.spectra.group.members import check_group
 from mrspec_prep.spectra.group.passes import ThreadExecutor, member_responsibilities
 from mrspec_prep.spectra.group.prepared import BLOCK
 from mrspec_prep.spectra.group.steps import GroupSteps, Places
+from mrspec_prep.threads import single_threaded_blas
 
 PRIOR_VOXELS = 1.0  # that each cluster is given beforehand
 LEVEL = 1e-3  # probability, under noise alone, of a residual from which a voxel counts as unexplained

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE, Problem
 from mrspec_prep.spectra.components.inspect_map import START_TOLERANCE, starting_means
 from mrspec_prep.spectra.components.map_descent import descend
@@ -20,6 +19,7 @@ from mrspec_prep.spectra.group.sampling import Sample, sample_members
 from mrspec_prep.spectra.group.starts import starting_gains
 from mrspec_prep.spectra.group.steps import GroupSteps, Places
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
+from mrspec_prep.threads import single_threaded_blas
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.components.map_descent import best_rescaling, fit_block
 from mrspec_prep.spectra.group.basis import CommonBasis
 from mrspec_prep.spectra.group.passes import PIECE
 from mrspec_prep.spectra.group.prepared import BLOCK
 from mrspec_prep.spectra.group.steps import Places, constrained_factors
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 
 @dataclass(eq=False)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks, single_threaded_blas
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.clusters.em_blocks import TILE, e_step_block
 from mrspec_prep.spectra.clusters.em_noise import student_block
 from mrspec_prep.spectra.clusters.em_steps import responsibilities_block
 from mrspec_prep.spectra.group.prepared import BLOCK, prepare_member
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 PIECE = 16 * BLOCK  # voxels of a member that one thread takes at a time
 N_LEADING = 16  # ranks from which the E-step judges which clusters a voxel may belong to; a multiple of 8

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
+from mrspec_prep.threads import single_threaded_blas
 
 BLOCK = 65_536  # voxels read at a time
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_noise import VoxelNoise
 from mrspec_prep.spectra.clusters.em_problem import Problem
 from mrspec_prep.spectra.clusters.short_runs import first_state
@@ -15,6 +14,7 @@ from mrspec_prep.spectra.group.basis import CommonBasis
 from mrspec_prep.spectra.group.sampling import Sample, sample_members
 from mrspec_prep.spectra.group.seeds import short_runs
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel
+from mrspec_prep.threads import single_threaded_blas
 
 GROUP_START_VOXELS = 16_000  # measured: with 4000, a tissue that 0.4 % of the voxels hold was missed in a study of 13
 GAIN_ROUNDS = 20

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.clusters.em_steps import expanded_scale
 from mrspec_prep.spectra.group.basis import CommonBasis
 from mrspec_prep.spectra.group.passes import Sent
 from mrspec_prep.spectra.group.proportions import dirichlet_mode
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
+from mrspec_prep.threads import single_threaded_blas
 
 SMALLEST_PROB = 1e-300
 NEVER = 1e-300  # weight of a cluster that no voxel belongs to

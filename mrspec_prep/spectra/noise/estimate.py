@@ -5,12 +5,13 @@ from numbers import Real
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.physics.encodings import check_encodings
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.magnitude_noise import floor_power, shared_channel_variance
 from mrspec_prep.spectra.voxelwise.newton import add_products, cholesky
 from mrspec_prep.spectra.voxelwise.nnls import fit_nnls
+from mrspec_prep.threads import for_blocks
 
 METHODS = ("b0-repeats", "residual")
 ENOUGH_REPEATS = 4

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.voxelwise.nnls import fit_nnls
+from mrspec_prep.threads import single_threaded_blas
 
 SIGN_ROUNDS = 20
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_basis
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.likelihoods import (
@@ -15,6 +14,7 @@ from mrspec_prep.spectra.noise.likelihoods import (
 )
 from mrspec_prep.spectra.voxelwise.gram import gram_start_block
 from mrspec_prep.spectra.voxelwise.nnls import MAX_CHANGES, START_TOLERANCE, fit_nnls, refine
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 ROUNDS = 30
 ENOUGH = 1e-3  # sigmas: largest change of a fitted signal at which a voxel is done

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse
 from scipy.stats import chi2
 
-from mrspec_prep.compiled import single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
+from mrspec_prep.threads import single_threaded_blas
 
 ABOVE_NOISE = 2.0  # mean square over noise variance from which a compressed signal takes part in the test
 BLOCK = 65536  # pairs tested at once

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.estimate import effective_parameters
 from mrspec_prep.spectra.uncertainty.resampling import refit_copies
 from mrspec_prep.spectra.voxelwise.active_set import active_set_block
 from mrspec_prep.spectra.voxelwise.nnls import NNLSResult
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 KINDS = ("residual", "parametric")
 SPECTRUM_TOLERANCE = 1e-3  # relative error of a resampled spectrum, far below its scatter

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2, f
 
-from mrspec_prep.compiled import compiled, for_blocks
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.regions.integration import region_bins
 from mrspec_prep.spectra.voxelwise.active_set import active_set
+from mrspec_prep.threads import for_blocks
 
 FRACTION_TOLERANCE = 1e-3  # a bound is outward of the exact one by at most this
 PENALTY = 1e5  # kappa2 over the mean squared length of a column of B

@@ -29,11 +29,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.levels import coarse_columns
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.voxelwise import alpha_rules
 from mrspec_prep.spectra.voxelwise.alpha_path import fit_each, new_state
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 RULES = ("fixed", "gcv", "lcurve", "chi2", "discrepancy", "brd")
 SCOPES = ("voxel", "image")

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled, for_blocks, single_threaded_blas
+from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
 from mrspec_prep.spectra.voxelwise.newton import gradient, relative_gap
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 BLOCK = 256  # voxels looked at by one call of compiled code
 

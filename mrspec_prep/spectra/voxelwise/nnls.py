@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.physics.checks import real_array, real_number
 from mrspec_prep.spectra.compression.levels import coarse_basis
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
@@ -13,6 +12,7 @@ from mrspec_prep.spectra.voxelwise.active_set import active_set_block
 from mrspec_prep.spectra.voxelwise.alpha import AlphaChoice, fit_with_own_alphas
 from mrspec_prep.spectra.voxelwise.gram import gram_start_block
 from mrspec_prep.spectra.voxelwise.newton import SMALL_GAP, refine_block
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 BLOCK = 64  # voxels solved by one call of compiled code
 MAX_STEPS = 200

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrspec_prep.compiled import for_blocks, single_threaded_blas
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
 from mrspec_prep.spectra.voxelwise.certificate import certified_gap
+from mrspec_prep.threads import for_blocks, single_threaded_blas
 
 SHARE = 1e-4  # of the tolerance that is allotted to rounding
 LOOSEST = (
