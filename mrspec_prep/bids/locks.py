@@ -13,6 +13,7 @@ NAME = ".lock"  # in the folder logs, which BIDS validators are told to ignore
 #: of a file system without flock, or (NFS) with one for those who may write
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 WAIT_SECONDS = 120.0  # what is locked takes milliseconds
+OLD_SECONDS = WAIT_SECONDS / 2  # a marker of that age is a killed job's
 POLL_SECONDS = 0.02
 
 
@@ -49,7 +50,7 @@ def dataset_lock(out_dir):
                 raise
             marker = path.with_name(f"{NAME}-held")
             _wait_for(lambda: _make(marker), marker)
-            held.callback(marker.unlink, missing_ok=True)
+            held.callback(_let_go, marker, time.monotonic())
         else:
             with contextlib.suppress(PermissionError):  # of another user's file: only its owner may
                 os.utime(handle)  # who waits sees that the lock has changed hands
@@ -95,15 +96,43 @@ def _flock(handle):
 
 
 def _make(marker):
-    """Make a file that is not there yet; one that a killed job left is old, and removed."""
+    """Make a file that is not there yet; one that a killed job left is old, and makes room for the next attempt."""
     try:
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - marker.stat().st_mtime > WAIT_SECONDS / 2:
-                marker.unlink()
+        if _is_old(marker):
+            _remove_old(marker)
         return False
     return True
+
+
+def _is_old(marker):
+    """Whether a file is older than any job may hold a dataset; not where it is gone."""
+    try:
+        return time.time() - marker.stat().st_mtime > OLD_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _remove_old(marker):
+    """Remove what a killed job left, unless another does.
+
+    Of those who found it old, one at a time may look again and remove it: the others would remove what the first has
+    made in its place. Who may is told by a marker, too, which a killed job may leave like the first.
+    """
+    removing = marker.with_name(f"{marker.name}-old")
+    if _make(removing):
+        try:
+            if _is_old(marker):
+                marker.unlink(missing_ok=True)
+        finally:
+            removing.unlink(missing_ok=True)
+
+
+def _let_go(marker, since):
+    """Remove our marker, unless it was held so long that another job may have taken its place."""
+    if time.monotonic() - since < OLD_SECONDS:
+        marker.unlink(missing_ok=True)
 
 
 def _refresh(folder):

@@ -3,8 +3,10 @@ import fcntl
 import json
 import multiprocessing
 import os
+import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,62 @@ def test_what_a_killed_job_left_where_there_are_no_locks_grows_old(tmp_path, mon
     with dataset_lock(tmp_path):
         assert marker.is_file()
     assert not marker.exists()
+    for path in (marker, marker.with_name(".lock-held-old")):  # killed while it removed what another had left
+        path.touch()
+        os.utime(path, (time.time() - locks.WAIT_SECONDS,) * 2)
+    with dataset_lock(tmp_path):
+        pass
+    assert {path.name for path in marker.parent.iterdir()} == {".lock"}
+
+
+def test_who_held_it_too_long_removes_no_marker_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.fcntl, "flock", without_locks)
+    marker = tmp_path / "logs/.lock-held"
+    with dataset_lock(tmp_path):
+        monkeypatch.setattr(locks, "OLD_SECONDS", 0.0)  # as if stopped for minutes, while another took over
+        marker.write_text("another's")
+    assert marker.read_text() == "another's"
+
+
+def take_over(out_dir, begin, n_turns):
+    """Hold the dataset again and again, alone, and now and then be killed in it; each look and step takes its time."""
+    fcntl.flock, unlink, chance = without_locks, Path.unlink, random.Random(os.getpid())
+
+    def slow(path, **more):
+        time.sleep(chance.choice([0, 0.02]))
+        unlink(path, **more)
+
+    Path.unlink = slow
+    begin.wait(60)
+    for _ in range(n_turns):
+        lock = dataset_lock(out_dir)
+        lock.__enter__()
+        inside = os.open(out_dir / "inside", os.O_CREAT | os.O_EXCL)  # fails where another is inside
+        time.sleep(0.001)
+        os.close(inside)
+        unlink(out_dir / "inside")
+        if chance.random() < 0.5:
+            long_ago = time.time() - 2 * locks.WAIT_SECONDS
+            os.utime(out_dir / "logs/.lock-held", (long_ago, long_ago))  # as if killed: never let go, and old by now
+            kept.append(lock)
+        else:
+            lock.__exit__(None, None, None)
+
+
+kept = []
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # jobs only write files
+def test_only_one_takes_over_what_a_killed_job_left(tmp_path):
+    context = multiprocessing.get_context("fork")
+    begin = context.Event()
+    jobs = [context.Process(target=take_over, args=(tmp_path, begin, 12)) for _ in range(12)]
+    for job in jobs:
+        job.start()
+    begin.set()
+    for job in jobs:
+        job.join(100)
+    assert [job.exitcode for job in jobs] == [0] * len(jobs)
 
 
 def test_other_errors_of_the_disk_are_not_taken_for_missing_locks(tmp_path, monkeypatch):
