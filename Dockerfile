@@ -39,6 +39,8 @@ RUN . /opt/mrspec_prep/processor.sh; for name in zebra_t2star-adc echotime-array
         mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
             --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/steps/$name || exit 1; \
     done \
+    && (cd /opt/venv/lib/python3.11/site-packages && find mrspec_prep -name '*.py' | LC_ALL=C sort | xargs cat) \
+        | cksum | cut -d' ' -f1 > /opt/mrspec_prep/version \
     && chmod -R a+rX /opt/mrspec_prep
 
 
