@@ -1,6 +1,6 @@
 # Build:  docker build -t mrspec_prep .
 #         --build-arg TORCH_INDEX=ADDRESS of an index with CPU builds of PyTorch keeps the image small (README, Installation)
-# Run:    docker run --rm -v BIDS_DIR:/data:ro -v OUT_DIR:/out mrspec_prep /data /out participant
+# Run:    docker run --rm -u $(id -u):$(id -g) -v BIDS_DIR:/data:ro -v OUT_DIR:/out mrspec_prep /data /out participant
 FROM docker.io/library/debian:bookworm-slim AS build
 
 RUN apt-get update \
