@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -30,6 +31,7 @@ from mrspec_prep.workflows.planning.participant import plan_participant
 EXAMPLES = Path(__file__).parents[1] / "bids_examples"
 ZEBRA, MRF = EXAMPLES / "zebra_t2star-adc", EXAMPLES / "mrf"
 MASK = "{subject}_mask.nii.gz"
+RECORD = "out/logs/inputs/sub-01/files.json"
 
 
 @pytest.fixture
@@ -265,7 +267,7 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_record_that_is_none_means_that_files_are_read_again(place, reads, name):
     first = checked(place)
-    record = place / "out/logs/inputs/sub-01.json"
+    record = place / RECORD
     text = record.read_text()
     assert DAMAGE[name](text) != text
     record.write_text(DAMAGE[name](text))
@@ -285,7 +287,7 @@ def test_what_another_version_found_is_not_believed(place, reads, monkeypatch):
 
 def test_a_record_that_others_may_write_is_not_believed(place, reads):
     checked(place)
-    record = place / "out/logs/inputs/sub-01.json"
+    record = place / RECORD
     content = json.loads(record.read_text())
     for known in content["files"].values():
         known[1] = "0" * 64
@@ -362,6 +364,21 @@ def test_what_was_read_of_a_refused_participant_is_let_go(place, monkeypatch):
     assert isinstance(error, InputError) and len(tallies) == 5
     gc.collect()
     assert not any(tally() for tally in tallies)
+
+
+def test_a_job_looks_at_no_more_files_however_many_participants_were_read_before(place, monkeypatch):
+    entries, scan = [], os.scandir
+
+    def counted(path):
+        with scan(path) as found:
+            entries.extend(entry.path for entry in found if str(place / "out") in entry.path)
+        return scan(path)
+
+    plan = plan_participant(open_layout(place / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"])
+    monkeypatch.setattr(os, "scandir", counted)
+    for subject in range(30):
+        inputs.check_inputs_of([replace(plan, subject=f"{subject:02d}")], place / "out", 1)
+    assert len(entries) <= 30
 
 
 def test_a_record_that_cannot_be_kept_ends_no_run(place, monkeypatch, caplog):

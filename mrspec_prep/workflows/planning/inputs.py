@@ -43,8 +43,12 @@ MOST_PARTICIPANTS = 2  # at once, one of whom is read while the other is judged;
 
 
 def record_of(out_dir, subject):
-    """What is remembered of a participant's inputs; nothing of a file that somebody else could have written."""
-    path = Path(out_dir) / "logs" / "inputs" / f"sub-{subject}.json"
+    """What is remembered of a participant's inputs; nothing of a file that somebody else could have written.
+
+    Its folder is the participant's alone: whoever writes looks through the folder for what killed runs left, and jobs
+    of a whole study must not look through the files of one another.
+    """
+    path = Path(out_dir) / "logs" / "inputs" / f"sub-{subject}" / "files.json"
     return InputRecord(path, trusted=os.path.lexists(path) and distrust(path) is None)
 
 
