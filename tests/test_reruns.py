@@ -1,5 +1,6 @@
 """What a user does after a first run: delete results, change settings and change them back, spoil an input."""
 
+import errno
 import os
 import resource
 import shutil
@@ -9,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mrspec_prep.bids import nifti
 from mrspec_prep.bids.output.derivatives import read_table
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import reportlets
+from mrspec_prep.workflows.planning.feasibility import check_memory
 from mrspec_prep.workflows.running.measured_memory import measured_before
 
 ZEBRA = Path(__file__).parents[1] / "bids_examples" / "zebra_t2star-adc"
@@ -205,11 +208,62 @@ def test_reports_alone_need_results_and_tell_of_failures(place, capsys):
     assert "FAILED: sub-01" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("cause", ["content not here", "disk", "memory"])
+def test_who_is_finished_stays_so_where_the_machine_lets_nobody_read(place, capsys, monkeypatch, cause):
+    twin(place, "02")
+    assert run(place) == 0
+    first, known = results(place), (place / "out/logs/inputs/sub-01/files.json").read_bytes()
+    image = next((place / "bids/sub-01").rglob("*te078_dwi.nii.gz"))
+    with monkeypatch.context() as now:
+        if cause == "content not here":
+            image.rename(place / "away")
+            image.symlink_to(place / "nowhere")
+        elif cause == "disk":
+            now.setattr(nifti.nib, "load", broken(nib.load, image.name, OSError(errno.EIO, "Input/output error")))
+        else:
+            now.setattr(
+                participants, "check_memory", lambda plan, _: check_memory(plan, 1e-9 if plan.subject == "01" else 1)
+            )
+        assert run(place) == 1
+    said = capsys.readouterr().err
+    assert "FAILED: sub-01 (1 participant(s) done)" in said.splitlines()[-1]
+    words = {
+        "content not here": "symbolic link points to",
+        "disk": "Input/output error",
+        "memory": "this job has 1e-09",
+    }
+    assert words[cause] in said and words[cause] in (place / "out/sub-01.html").read_text()
+    assert (place / "out/logs/inputs/sub-01/files.json").read_bytes() == known
+    if image.is_symlink():
+        (place / "away").replace(image)
+    assert run(place) == 0
+    assert "sub-01 is finished already" in capsys.readouterr().err
+    assert (place / "out/sub-01.html").read_text() == "no step failed"
+    assert run(place) == 0
+    assert "sub-01 is finished already" in capsys.readouterr().err and results(place) == first
+
+
+def twin(place, label):
+    """Another participant with the images of the first."""
+    shutil.copytree(place / "bids/sub-01", place / f"bids/sub-{label}")
+    for path in (place / f"bids/sub-{label}").rglob("sub-01*"):
+        path.rename(path.with_name(path.name.replace("sub-01", f"sub-{label}")))
+
+
+def broken(function, name, error):
+    """The function, but that it raises an error for files of a name."""
+
+    def run(path, *more):
+        if Path(path).name == name:
+            raise error
+        return function(path, *more)
+
+    return run
+
+
 def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys):
-    for folder in ("02", "03"):
-        shutil.copytree(place / "bids/sub-01", place / f"bids/sub-{folder}")
-        for path in (place / f"bids/sub-{folder}").rglob("sub-01*"):
-            path.rename(path.with_name(path.name.replace("sub-01", f"sub-{folder}")))
+    twin(place, "02")
+    twin(place, "03")
     spoil(place)
     assert run(place, "--stop-on-first-crash") == 1
     said = capsys.readouterr().err

@@ -19,11 +19,13 @@ class InputError(ValueError):
         The offending value as found.
     remedy : str, optional
         What the user can do.
+    unseen : bool
+        Nothing is known of the content: memory, disk or permission to read it are missing now.
 
     """
 
-    def __init__(self, problem, *, file=None, value=None, remedy=None):
-        self.problem, self.file, self.value, self.remedy = problem, file, value, remedy
+    def __init__(self, problem, *, file=None, value=None, remedy=None, unseen=False):
+        self.problem, self.file, self.value, self.remedy, self.unseen = problem, file, value, remedy, unseen
         where = "" if file is None else f"{file}: "
         found = "" if value is None else f" (found {_shortened(str(value))})"
         cure = "" if remedy is None else f". Remedy: {remedy}"
@@ -31,11 +33,11 @@ class InputError(ValueError):
 
     def __reduce__(self):
         """Pickle with the parts, so that the error survives the way back from a worker process."""
-        return _rebuild, (self.problem, self.file, self.value, self.remedy)
+        return _rebuild, (self.problem, self.file, self.value, self.remedy, self.unseen)
 
 
-def _rebuild(problem, file, value, remedy):
-    return InputError(problem, file=file, value=value, remedy=remedy)
+def _rebuild(problem, file, value, remedy, unseen):
+    return InputError(problem, file=file, value=value, remedy=remedy, unseen=unseen)
 
 
 def printable(text):
@@ -91,19 +93,17 @@ def read_text(path, what):
 
 def unreadable(path, error):
     """InputError for an operating system's refusal to open ``path``."""
+    problem, remedy = f"cannot be read: {error.strerror or error}", "check the disk and the file"
     if isinstance(error, PermissionError):
-        return InputError("no permission to read this", file=path, remedy=f"chmod u+r {path}, or ask its owner")
-    if path.is_symlink() and isinstance(error, FileNotFoundError):
-        return InputError(
-            "the symbolic link points to a file that is not here",
-            file=path,
-            remedy="fetch the content (datalad get, git annex get) or mount the folder it points to",
-        )
-    if isinstance(error, FileNotFoundError):
-        return InputError("the file is not here", file=path, remedy="restore it, or correct the name")
-    if "symbolic link" in str(error).lower():
-        return InputError("symbolic links form a loop", file=path, remedy="remove the link that points back")
-    return InputError(f"cannot be read: {error.strerror or error}", file=path, remedy="check the disk and the file")
+        problem, remedy = "no permission to read this", f"chmod u+r {path}, or ask its owner"
+    elif path.is_symlink() and isinstance(error, FileNotFoundError):
+        problem = "the symbolic link points to a file that is not here"
+        remedy = "fetch the content (datalad get, git annex get) or mount the folder it points to"
+    elif isinstance(error, FileNotFoundError):
+        problem, remedy = "the file is not here", "restore it, or correct the name"
+    elif "symbolic link" in str(error).lower():
+        problem, remedy = "symbolic links form a loop", "remove the link that points back"
+    return InputError(problem, file=path, remedy=remedy, unseen=True)
 
 
 def without_frames(error):

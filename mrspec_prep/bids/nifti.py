@@ -82,8 +82,11 @@ def open_image(path, kinds=REAL):
 
 
 def _damaged(path, error):
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno is not None:  # the system's word, not that of a reader of the format
         return unreadable(path, error)
+    if isinstance(error, MemoryError):
+        remedy = "check its header, or give the job more memory (--mem)"
+        return InputError("no memory is left to read this image", file=path, remedy=remedy, unseen=True)
     reason = " ".join(str(error).replace(str(path), path.name).split())[:160] or type(error).__name__
     return InputError("the image is truncated or corrupt", file=path, value=reason, remedy="fetch or convert it again")
 

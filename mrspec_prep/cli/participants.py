@@ -175,7 +175,8 @@ def _refusal(error, subject, bids_dir):
         return unreadable(Path(error.filename or bids_dir), error)
     LOGGER.debug("sub-%s cannot be planned", subject, exc_info=error)
     problem = with_remedy(f"an error of mrspec_prep itself: {type(error).__name__}: {error}")
-    return InputError(problem, remedy=None if "Remedy" in problem else "report it with the log")
+    remedy = None if "Remedy" in problem else "report it with the log"
+    return InputError(problem, remedy=remedy, unseen=isinstance(error, MemoryError))
 
 
 def compute(args, settings, run_id, plans, refused, resources):
@@ -188,14 +189,15 @@ def compute(args, settings, run_id, plans, refused, resources):
     claim_work_dir(work_dir, [f"sub-{p.subject}" for p in plans], args.clean_workdir)
     _tidy(out_dir, plans)
     start_dataset(out_dir, bids_dir, settings.derivatives)
+    done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
+    todo = [plan for plan in plans if plan not in done]
+    outdated = [plan.subject for plan in done if collect_crashes(out_dir, plan.subject)]
     for plan in plans:
         save_run_file(
             participant_log(out_dir, plan.subject, run_id), plan, replace(settings, participant_label=[plan.subject])
         )
-    done = [plan for plan in plans if finished_key(out_dir, plan.subject) == plan.key]
-    todo = [plan for plan in plans if plan not in done]
     resources = resources.shared_by(sum(len(plan.series) for plan in todo))
-    for subject in [*(plan.subject for plan in todo), *refused]:
+    for subject in [*(plan.subject for plan in todo), *(s for s, error in refused.items() if not error.unseen)]:
         forget_finished(out_dir, subject)
     for plan in done:
         LOGGER.info("sub-%s is finished already with these inputs and settings: nothing to redo", plan.subject)
@@ -236,13 +238,14 @@ def compute(args, settings, run_id, plans, refused, resources):
         failures += [_stopped(plan.subject, args, ended, out_dir) for plan in todo if plan.subject not in reached]
     failed = {failure.subject for failure in failures}
     failures += _report_refused(out_dir, run_id, refused)
+    failures += [failure for subject in outdated for failure in _try_report(out_dir, subject)]
     if ended is not None and not failed:
         failures.append(Failure("all", "run", with_remedy(f"{type(ended).__name__}: {ended}"), out_dir / "logs", False))
         failed |= {plan.subject for plan in todo}
     within = FILTERED if settings.filters else ("ses",) if settings.session_label else ()
     for plan in todo:
         if plan.subject in failed:
-            failures += _report_of_failure(out_dir, plan.subject)
+            failures += _try_report(out_dir, plan.subject)
         else:
             _finish(plan, workflow, out_dir, within)
     if failures:
@@ -274,18 +277,27 @@ def _report_refused(out_dir, run_id, refused):
     for subject, error in refused.items():
         note = f"Node: mrspec_prep.sub_{subject}.input\n\nmrspec_prep.bids.errors.InputError: {error}\n"
         write_atomically(participant_log(out_dir, subject, run_id) / "crash-input.txt", note)
-        troubles += _report_of_failure(out_dir, subject)
+        troubles += _try_report(out_dir, subject)
     return troubles
 
 
-def _report_of_failure(out_dir, subject):
-    """Report with what there is of a failed participant; a further failure if not even that can be built."""
+def _try_report(out_dir, subject):
+    """Report with what there is of a participant; a further failure if not even that can be built."""
     try:
-        build_subject_report(out_dir, subject)
+        _report_again(out_dir, subject)
     except Exception as error:  # noqa: BLE001 - whatever it is, the summary must still be written
         LOGGER.debug("the report of sub-%s could not be built", subject, exc_info=True)
         return [Failure(subject, "report", f"{type(error).__name__}: {error}", out_dir / "logs", False)]
     return []
+
+
+def _report_again(out_dir, subject):
+    """Page of a participant, who stays finished if that was so: its record tells the sizes that the files have now."""
+    finished = finished_key(out_dir, subject)
+    page = build_subject_report(out_dir, subject)
+    if finished:
+        mark_finished(out_dir, subject, finished)
+    return page
 
 
 def rebuild(out_dir, subjects, named, boilerplate_only=False):
@@ -324,10 +336,7 @@ def rebuild(out_dir, subjects, named, boilerplate_only=False):
         if boilerplate_only:
             LOGGER.info("Methods text: %s", build_boilerplate(out_dir, subject))
             continue
-        finished = finished_key(out_dir, subject)
-        LOGGER.info("Report: %s", build_subject_report(out_dir, subject))
-        if finished:
-            mark_finished(out_dir, subject, finished)  # with the sizes that the report has now
+        LOGGER.info("Report: %s", _report_again(out_dir, subject))
         failed += [subject] * bool(collect_crashes(out_dir, subject))
     if failed:
         LOGGER.error("FAILED: %s, in the run that the report is about", ", ".join(f"sub-{s}" for s in failed))

@@ -93,7 +93,7 @@ def test_what_a_worker_was_writing_when_it_died_is_gone_when_the_run_ends(place,
         return RuntimeError("a worker was killed")
 
     monkeypatch.setattr(participants, "run_graph", died)
-    monkeypatch.setattr(participants, "_report_of_failure", lambda *_: [])
+    monkeypatch.setattr(participants, "_try_report", lambda *_: [])
     assert run(command(place)) == 1
     assert "a worker was killed" in capsys.readouterr().err
     assert left.parent.is_dir() and not left.exists()

@@ -105,6 +105,7 @@ def check_memory(plan, mem_gb):
                 file=series.images[0],
                 value=f"{in_words(shape)} voxels",
                 remedy="check its header, crop it, or give the job more memory (--mem)",
+                unseen=True,
             )
 
 
