@@ -27,6 +27,8 @@ EXAMPLE_MASKS := $(EXAMPLE)/derivatives/masks
 export NO_ET := 1
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
+# modules are compiled once, not by every process that a test starts
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install example examples test test-hpc test-slurm lint docs docs-pictures release-check clean
 

@@ -201,6 +201,7 @@ def test_override_is_checked_like_the_file():
         load_options(path, ["inspect.n_cluster=4"])
 
 
+@pytest.mark.long
 def test_wheel_carries_the_files(tmp_path):
     source = tmp_path / "source"
     for name in ("mrspec_prep", "workflows"):

@@ -46,6 +46,7 @@ def test_a_perfect_inversion_changes_nothing(tmp_path):
     assert plain.series.encodings.inversion_efficiency is None
 
 
+@pytest.mark.long
 def test_an_estimate_reaches_every_later_node(tmp_path):
     plan, series = planned(
         tmp_path, "kernel.inversion_efficiency=auto", "noise.distribution=rician", "uncertainty.bounds=true",

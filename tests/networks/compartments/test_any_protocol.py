@@ -125,6 +125,7 @@ def test_a_training_stopped_and_taken_up_again_is_the_same(tmp_path):
         other.load(tmp_path / "half.pt")
 
 
+@pytest.mark.long
 def test_a_temperature_undoes_logits_that_are_too_sure():
     pool = Pool([protocol_map(protocol, RECIPE) for protocol in protocols("t2", 20)], RECIPE)
     trainer = Trainer(pool, Training(60, n_protocols=4, n_signals=256, averaging=0.5), width=16, n_mixed=1)

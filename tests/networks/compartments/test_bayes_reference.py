@@ -86,6 +86,7 @@ def test_sampling_agrees_with_quadrature_of_two_compartments(fractions):
         assert np.logaddexp.reduce(runs) - np.log(6) == pytest.approx(np.logaddexp.reduce(logs), abs=0.2)
 
 
+@pytest.mark.long
 def test_posterior_is_calibrated_and_beats_a_worse_choice():
     recipe = Recipe(**SMALL, n_classes=2, noise_range=(0.02, 0.02), noise_steps=1)
     simulated, signals = drawn(recipe, 200, seed=3)

@@ -109,6 +109,7 @@ def test_a_protocol_that_weights_nothing_is_refused():
         CompartmentClassifier.for_protocol(Encodings(echo_time=np.full(20, 30.0)))
 
 
+@pytest.mark.long
 def test_trained_on_request_once(tmp_path, monkeypatch):
     protocol = Encodings(echo_time=np.tile(np.linspace(20, 120, 6), 5), bvalue=np.repeat(np.arange(5) * 600.0, 6))
     monkeypatch.setattr(own_training.trained_weights, "__defaults__", (None, 0, None, 60, None))

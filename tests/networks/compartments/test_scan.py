@@ -59,6 +59,7 @@ def test_more_noise_tells_less(classifier):
     assert quiet.accuracy > loud.accuracy + 0.05 and quiet.decided > loud.decided
 
 
+@pytest.mark.long
 def test_neighbours_of_equal_tissue_decide_more_of_magnitudes_below_their_floor(classifier):
     signals, sigma = magnitudes_of_one_decay(0.17)
     alone = classify_scan(classifier, signals, MASK, sigma, magnitudes=True)

@@ -56,6 +56,7 @@ def test_features_tell_the_noise():
     assert 8 <= network.basis.shape[1] <= 25
 
 
+@pytest.mark.long
 def test_ours_learns_within_seconds_and_seeds_repeat():
     training = Training(n_steps=250, batch=512)
     drawn = simulate(RECIPE, PROTOCOL, 4000, np.random.default_rng(9))

@@ -101,6 +101,7 @@ def test_coordinates_and_parameters_are_inverse(name):
     np.testing.assert_allclose((up - down) / 2e-6, slopes, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_shrinkage_beats_least_squares():
     rng, model = np.random.default_rng(5), MODELS["adc-t2"]
     table = Encodings(bvalue=np.tile([0.0, 300, 800, 1500], 3), echo_time=np.repeat([60.0, 100.0, 140.0], 4))

@@ -37,6 +37,7 @@ def simulated(n, seed=0, amplitude=1.0):
     return truth, tissue, add_noise(MODELS["msdki"].signal(TABLE, truth), SIGMA * amplitude, rng, "rician")
 
 
+@pytest.mark.long
 def test_the_mixture_vae_beats_least_squares_and_knows_its_errors():
     truth, tissue, signals = simulated(1200)
     steps = []

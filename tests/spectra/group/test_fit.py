@@ -92,6 +92,7 @@ def test_the_result_does_not_depend_on_threads_or_on_the_kind_of_array(one_proto
     assert one.proportions.tobytes() == four.proportions.tobytes()
 
 
+@pytest.mark.long
 def test_a_fit_resumed_after_any_pass_ends_in_the_same_bytes(two_sites, protocols):
     written = []
 
