@@ -211,7 +211,7 @@ PROVOKED = {
     "kernel … has no diffusion, and no volume is unweighted": lambda f: (
         table(f, "700 1400 700 700 1400 700", "1 1 1 1 1 1\n0 0 0 0 0 0\n0 0 0 0 0 0"), planned(f, "kernel.name=t2")
     ),
-    "the reference image has the same value everywhere, so that no mask can be drawn on it": lambda f: (
+    "no mask can be drawn on the reference image, which shows nothing that stands out": lambda f: (
         image(f, lambda data: 0 * data + 7), planned(f, "mask.source=automatic")
     ),
     "the file changed while it was read": lambda f: tally_image(

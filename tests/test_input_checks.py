@@ -19,11 +19,11 @@ import pytest
 from mrspec_prep.bids.atomic import write_json
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.input.contents import InputRecord, digest_file
-from mrspec_prep.bids.input.voxels import ImageTally, find_volumes
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import mask as roi_node
+from mrspec_prep.interfaces.fingerprints import FingerprintROI
 from mrspec_prep.workflows.planning import inputs
 from mrspec_prep.workflows.planning.feasibility import check_feasible
 from mrspec_prep.workflows.planning.participant import plan_participant
@@ -147,15 +147,10 @@ def test_spoilt_values_are_refused_before_computing_and_by_the_preview(place, ca
         assert not (place / "out/sub-01").exists() and not (place / "work").exists()
 
 
-def test_without_a_mask_the_spoilt_image_is_named_also_after_images_that_are_not_used(place, capsys):
+def test_without_a_mask_the_spoilt_image_is_named(place, capsys):
     change(images(place)[2], lambda values: np.full_like(values, np.nan))
     assert run(place, "--dry-run", "--mask", "automatic") == 2
     assert "te150_dwi.nii.gz: 100% of the region's voxels have NaN" in capsys.readouterr().err
-    unused, spoilt = ImageTally(8, voxelwise=False), ImageTally(8, voxelwise=False)
-    spoilt.add(0, np.arange(1.0, 9), is_reference=True)
-    spoilt.add(1, np.zeros(8))
-    finding = find_volumes([unused, spoilt], 8, (1, 0))
-    assert finding.zero_volumes == ((1, 1),) and finding.first == (0, 1, 0) and not finding.is_flat
 
 
 def test_other_participants_go_on_and_without_a_mask_it_is_told_too(place, capsys):
@@ -168,11 +163,12 @@ def test_other_participants_go_on_and_without_a_mask_it_is_told_too(place, capsy
     for path in images(place, "02"):
         change(path, lambda values: np.full_like(values, 7))
     assert run(place, "--dry-run", "--mask", "automatic", subject=("02",)) == 2
-    assert "has the same value everywhere" in capsys.readouterr().err
+    words = "te078_dwi.nii.gz: no mask can be drawn on the reference image, which shows nothing that stands out (found "
+    assert f"{words}values from 7 to 7" in capsys.readouterr().err
     for path in images(place, "02"):
         change(path, lambda values: np.full_like(values, np.nan))
     assert run(place, "--dry-run", "--mask", "automatic", subject=("02",)) == 2
-    assert "100% of the region's voxels have NaN" in capsys.readouterr().err
+    assert f"{words}values from 0 to 0, NaN and infinite ones taken as 0" in capsys.readouterr().err
 
 
 def test_voxels_that_are_left_out_are_said_on_the_console_and_in_the_preview(place, capsys):
@@ -426,19 +422,85 @@ def test_fingerprints_are_read_before_computing_too(tmp_path):
     assert f"0 not finite, {roi.sum()} zero in every frame" in str(found())
 
 
-def test_voxels_of_an_automatic_mask_are_told_when_it_is_drawn(place, monkeypatch):
+def dark_where_the_mask_is(place):
+    """Of the first image a corner stays, of the second all but that corner: voxels of an automatic mask are cut off."""
+    for path, inside in zip(images(place)[:2], (False, True), strict=True):
+
+        def spoilt(values, inside=inside):
+            corner = np.zeros(values.shape, bool)
+            corner[:3, :3] = True
+            return np.where(corner != inside, 0, values)
+
+        change(path, spoilt)
+
+
+def nan_in_another(place):
+    change(images(place)[1], lambda values: np.where(np.arange(values.shape[3]) == 3, np.nan, values))
+
+
+AUTOMATIC = {
+    "cut off": (dark_where_the_mask_is, (), "in all volumes of sub-01_acq-te114_dwi.nii.gz). Remedy: give a mask"),
+    "an image zero": (zero_one, (), "te150_dwi.nii.gz: volume 0 is zero in the whole region"),
+    "all zero": (zero_all, (), "te078_dwi.nii.gz: no mask can be drawn on the reference image"),
+    "NaN": (nan_in_another, (), "of the region's voxels have NaN, infinite or non-positive signal (the first: voxel ["),
+    "more clusters": (lambda place: None, ("--set", "inspect.n_clusters=100"), "100 clusters need as many voxels"),
+    "a noise map of zeros": (map_of(*36 * [0]), ("--noise", "noise_{subject}.nii.gz"), "the noise map is not positive"),
+}
+
+
+@pytest.mark.parametrize("name", AUTOMATIC)
+def test_voxels_of_an_automatic_mask_are_refused_before_computing_too(place, capsys, name):
+    spoil, words, message = AUTOMATIC[name]
+    spoil(place)
+    for attempt in (["--dry-run"], []):
+        assert run(place, "--mask", "automatic", "--noise", "0.03", *words, *attempt) == 2
+        said = capsys.readouterr().err
+        assert message in said and "Remedy: " in said
+        assert not (place / "out/sub-01").exists() and not (place / "work").exists()
+
+
+def test_the_automatic_mask_is_that_of_the_step_and_its_voxels_are_told_before(place, reads, monkeypatch):
     def lost(values):
         values[3, 3] = 0
         return values
 
     change(images(place)[1], lost)
     plan = plan_participant(open_layout(place / "bids", ["01"]), "01")
+    drawn, draw = [], roi_node.automatic_mask
+    monkeypatch.setattr(roi_node, "automatic_mask", lambda reference: drawn.append(draw(reference)) or drawn[-1])
+    (checked,) = inputs.check_inputs_of([plan], place / "out", 2)
+    (note,) = checked.series[0].voxel_notes
+    assert "1 at zero, or one negative value, in all volumes of sub-01_acq-te114_dwi.nii.gz." in note
     series = write_json(place / "series.json", plan.series[0].series.to_json())
-    said = []
-    monkeypatch.setattr(roi_node.LOGGER, "warning", lambda words, *values: said.append(words % values))
-    for masks, n_said in (([], 1), ([mask(place, "01", np.ones((6, 6, 1)))], 0)):
-        said.clear()
-        node = roi_node.ComputeROI(series=str(series), masks=[str(path) for path in masks])
-        notes = json.loads(Path(node.run(cwd=str(place)).outputs.notes).read_text())["notes"]
-        assert "1 at zero, or one negative value, in all volumes of sub-01_acq-te114_dwi.nii.gz." in notes[0]
-        assert said == [f"sub-01: {note}" for note in notes][:n_said]
+    node = roi_node.ComputeROI(series=str(series)).run(cwd=str(place))
+    assert json.loads(Path(node.outputs.notes).read_text())["notes"] == [note]
+    assert len(drawn) == 2 and np.array_equal(*drawn) and np.array_equal(np.load(node.outputs.roi), drawn[0])
+    reads.clear()
+    assert inputs.check_inputs_of([plan], place / "out", 2) == [checked] and not reads and len(drawn) == 2
+
+
+@pytest.mark.parametrize("spoil", ["nothing", "NaN", "zero"])
+def test_fingerprints_without_a_mask_are_judged_before_computing(tmp_path, spoil):
+    shutil.copytree(MRF, tmp_path / "bids", ignore=shutil.ignore_patterns("derivatives"))
+    plan = plan_participant(open_layout(tmp_path / "bids", ["01"]), "01")
+    series = write_json(tmp_path / "series.json", plan.series[0].series.to_json())
+    node = FingerprintROI(series=str(series)).run(cwd=str(tmp_path))
+    roi = np.load(node.outputs.roi)
+
+    def spoilt(values):
+        x, y, z = np.argwhere(roi)[: roi.sum() // 3].T
+        values[x, y, z, 5] = np.nan
+        return values if spoil == "NaN" else np.zeros_like(values)
+
+    if spoil != "nothing":
+        for path in plan.series[0].series.images:
+            change(path, spoilt)
+    (found,) = inputs.check_inputs_of([plan], tmp_path / "out", 2)
+    if spoil == "nothing":
+        assert list(found.series[0].voxel_notes) == json.loads(Path(node.outputs.notes).read_text())["notes"]
+        (finding,) = InputRecord(tmp_path / RECORD).findings.values()
+        assert finding.n_voxels - finding.n_unusable == roi.sum()
+    elif spoil == "NaN":
+        assert "of the region's voxels have NaN or infinite values" in str(found)
+    else:
+        assert "no mask can be drawn on the reference image" in str(found)

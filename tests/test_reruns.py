@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from mrspec_prep.bids import nifti
+from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.output.derivatives import read_table
 from mrspec_prep.cli import history, participants
 from mrspec_prep.cli import run as command
-from mrspec_prep.interfaces import reportlets
+from mrspec_prep.interfaces import noise, reportlets
 from mrspec_prep.workflows.planning.feasibility import check_memory
 from mrspec_prep.workflows.running.measured_memory import measured_before
 
@@ -50,19 +51,17 @@ def run(place, *words):
     return command.run([str(w) for w in (place / "bids", place / "out", "participant", *quick, *small, *words)])
 
 
-def spoil(place):
-    """Make one file of the first participant zero but for a corner without reference signal: only the automatic mask,
-    which is drawn during the run, shows that nothing is left. Returns what brings the files back."""
-    paths = [next((place / "bids/sub-01").rglob(f"*te{te}_dwi.nii.gz")) for te in ("078", "114")]
-    whole = {path: path.read_bytes() for path in paths}
-    for path, inside in zip(paths, (False, True), strict=True):
-        image = nib.load(path)
-        values = image.get_fdata(dtype=np.float32)
-        corner = np.zeros(values.shape, bool)
-        corner[:3, :3] = True
-        values[corner != inside] = 0
-        nib.save(nib.Nifti1Image(values, image.affine), path)
-    return lambda: [path.write_bytes(content) for path, content in whole.items()]
+def spoil(monkeypatch):
+    """From now on the noise of the first participant cannot be told, once it is computed. Returns what ends that."""
+    estimate = noise.EstimateNoise._run_interface
+
+    def spoilt(node, runtime):
+        if "sub_01" in runtime.cwd:
+            raise InputError("no noise to be found here", remedy="none")
+        return estimate(node, runtime)
+
+    monkeypatch.setattr(noise.EstimateNoise, "_run_interface", spoilt)
+    return lambda: monkeypatch.setattr(noise.EstimateNoise, "_run_interface", estimate)
 
 
 def results(place):
@@ -162,11 +161,11 @@ def test_a_run_file_runs_the_same_again(place):
         assert (place / name.replace("out", "again", 1)).read_bytes() == content
 
 
-def test_a_failed_rerun_is_no_finished_participant(place):
+def test_a_failed_rerun_is_no_finished_participant(place, monkeypatch):
     assert run(place) == 0
-    bring_back = spoil(place)
-    assert run(place, "--set", "nnls.alpha=1.0") == 1
-    assert "infinite or non-positive signal" in (place / "out/sub-01.html").read_text()
+    bring_back = spoil(monkeypatch)
+    assert run(place, "--noise", "0.04") == 1
+    assert "no noise to be found here" in (place / "out/sub-01.html").read_text()
     bring_back()
     assert run(place) == 0
     assert (place / "out/sub-01.html").read_text() == "no step failed"
@@ -261,10 +260,10 @@ def broken(function, name, error):
     return run
 
 
-def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys):
+def test_a_participant_that_was_never_reached_is_not_called_done(place, capsys, monkeypatch):
     twin(place, "02")
     twin(place, "03")
-    spoil(place)
+    spoil(monkeypatch)
     assert run(place, "--stop-on-first-crash") == 1
     said = capsys.readouterr().err
     assert "FAILED: sub-01, sub-02, sub-03 (0 participant(s) done)" in said.splitlines()[-1]

@@ -16,12 +16,11 @@ from mrspec_prep.bids.output.derivatives import bids_uri, write_table
 from mrspec_prep.interfaces.base import File, ImagesInputSpec, SimpleInterface, save_arrays, traits, within_threads
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec
 from mrspec_prep.interfaces.maps import FitMapsOutputSpec, SaveMaps, as_json, history_arrays
-from mrspec_prep.interfaces.mask import ROIInputSpec
+from mrspec_prep.interfaces.mask import ROIInputSpec, draw_mask
 from mrspec_prep.interfaces.progress import SpokenProgress
 from mrspec_prep.networks import Sampling, fit_fingerprint
 from mrspec_prep.options import MRFOptions
 from mrspec_prep.physics import Grid
-from mrspec_prep.spectra.noise.masking import automatic_mask
 
 MODEL = "mrf"  # of the files and sidecars
 
@@ -52,7 +51,7 @@ class FingerprintROI(SimpleInterface):
             roi = common_mask(masks, series.images[0], read_grid(series.images[0], COMPLEX))
             source = "mask: " + ", ".join(mask.name for mask in masks)
         else:
-            roi = automatic_mask(reference)
+            roi = draw_mask(reference, series.images[0])
             source = "automatic mask: Otsu threshold of the median-filtered mean magnitude"
         roi, notes = usable_fingerprints(frames, roi, series.images)
         out = Path(runtime.cwd)

@@ -23,7 +23,7 @@ def place(tmp_path):
 
 def command(place, out=None, work=None):
     words = [place / "bids", out or place / "out", "participant", "-w", work or place / "work", "--nprocs", "1"]
-    return [str(word) for word in words]
+    return [str(word) for word in [*words, "--set", "inspect.n_clusters=2"]]
 
 
 @pytest.mark.parametrize("name", ["/sys/kernel/mrspec_prep", "file/out"])

@@ -11,7 +11,7 @@ from mrspec_prep.bids.input.voxels import VoxelFinding
 from mrspec_prep.bids.json_files import read_json
 from mrspec_prep.bids.nifti import iterate_volumes
 
-FORMAT = 2  # of the record; findings of another one are not believed
+FORMAT = 3  # of the record; findings of another one are not believed
 MOST_FINDINGS = 50  # kept of a participant: one per series and mask
 PIECE = 8 << 20  # bytes of a file between two looks at whether reading is to end
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -297,7 +297,7 @@ def usable_fingerprints(frames, roi, images):
     return kept, notes_on_frames(finding)
 
 
-def find_frames(tallies, parts, n_voxels):
+def find_frames(tallies, parts, inside=slice(None)):
     """VoxelFinding of frames that were read one after the other.
 
     Parameters
@@ -306,7 +306,8 @@ def find_frames(tallies, parts, n_voxels):
         Of each image of the series, signed.
     parts : sequence of str
         As of the series.
-    n_voxels : int
+    inside : (n_voxels,) bool array, optional
+        Those of the voxels that lie in the region.
 
     Returns
     -------
@@ -314,19 +315,13 @@ def find_frames(tallies, parts, n_voxels):
 
     """
     amplitudes = tallies[:1] if parts == ("mag", "phase") else tallies
-    if tallies[0].broken is None:
-        dark = all(len(tally.zero_volumes) == tally.n_volumes for tally in amplitudes)
-        n_broken = n_voxels - min(tally.fewest_finite for tally in tallies)
-        return VoxelFinding(n_voxels, False, n_unusable=n_voxels if dark else n_broken, n_not_finite=n_broken)
     finite = ~np.any([tally.broken for tally in tallies], axis=0)
-    return _finding(finite, np.any([tally.lit for tally in amplitudes], axis=0))
+    return _finding(finite[inside], np.any([tally.lit for tally in amplitudes], axis=0)[inside])
 
 
 def _finding(finite, lit):
     n_usable = int((finite & lit).sum())
-    return VoxelFinding(
-        len(finite), True, n_unusable=len(finite) - n_usable, n_not_finite=len(finite) - int(finite.sum())
-    )
+    return VoxelFinding(len(finite), n_unusable=len(finite) - n_usable, n_not_finite=len(finite) - int(finite.sum()))
 
 
 def check_frames(finding, images):
@@ -345,7 +340,7 @@ def check_frames(finding, images):
 
     """
     share = finding.n_unusable / finding.n_voxels
-    if share >= (MANY_BAD_VOXELS if finding.masked else 1):
+    if share >= MANY_BAD_VOXELS:
         n_zero = finding.n_unusable - finding.n_not_finite
         raise InputError(
             f"{share:.0%} of the region's voxels have NaN or infinite values, or no signal",
@@ -357,7 +352,7 @@ def check_frames(finding, images):
 
 def notes_on_frames(finding):
     """Note on voxels that are left out, where there are any; in a list."""
-    if not finding.masked or not finding.n_unusable:
+    if not finding.n_unusable:
         return []
     left_out = f"{finding.n_unusable} of {finding.n_voxels} voxels were left out"
     return [f"{left_out}: not finite, or zero in every frame."]

@@ -10,35 +10,28 @@ MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
 
 
 class ImageTally:
-    """What the volumes of one image hold; they are added one after the other.
+    """What the volumes of one image hold in the voxels of a region; they are added one after the other.
 
     Parameters
     ----------
     n_voxels : int
-        Values of a volume.
+        Of the region.
     signed : bool
         Negative values are signal: after inversion.
-    voxelwise : bool
-        Keep what each voxel holds, 3 bytes (some 15 where values are not positive, and with reference volumes); else
-        volumes are counted as wholes.
     judged : bool
         Voxels without signal are lost in it: it holds unweighted volumes. Where all are weighted, or there is one
         only, nothing may be left of the signal.
 
     """
 
-    def __init__(self, n_voxels, signed=False, voxelwise=True, judged=True):
+    def __init__(self, n_voxels, signed=False, judged=True):
         self.signed = signed
         self.judged = judged
         self.n_volumes = 0
         self.zero_volumes = []
-        self.fewest_finite = n_voxels  #: of the volume that holds fewest
-        self.is_flat = True  #: every reference volume holds one value
         self.first_broken = None  #: voxel, volume
-        self.broken = self.lit = self.low = self.level = None
-        self.reference = None
-        if voxelwise:
-            self.broken, self.lit, self.low = np.zeros((3, n_voxels), bool)
+        self.broken, self.lit, self.low = np.zeros((3, n_voxels), bool)
+        self.level = self.reference = None
 
     def add(self, volume, values, is_reference=False):
         """Count one volume.
@@ -47,7 +40,7 @@ class ImageTally:
         ----------
         volume : int
             Its place in the file.
-        values : (n_voxels,) array, or of any shape where voxels are not kept
+        values : (n_voxels,) array
         is_reference : bool
             It is one of ``Encodings.reference``.
 
@@ -58,22 +51,15 @@ class ImageTally:
         if least == most == 0:
             self.zero_volumes.append(volume)
         if least > 0 and most < np.inf:
-            if self.lit is not None:
-                self.lit[:] = True
+            self.lit[:] = True
         else:
             self._count(volume, values)
         if is_reference:
-            self.is_flat &= least == most
-            if self.broken is not None:
-                self.reference = (0.0 if self.reference is None else self.reference) + values.astype(float)
+            self.reference = (0.0 if self.reference is None else self.reference) + values.astype(float)
 
     def _count(self, volume, values):
         finite = np.isfinite(values)
-        n_finite = int(np.count_nonzero(finite))
-        self.fewest_finite = min(self.fewest_finite, n_finite)
-        if self.broken is None:
-            return
-        if n_finite < values.size:
+        if not finite.all():
             self.broken |= ~finite
             voxel = int(np.argmin(finite))
             if self.first_broken is None or voxel < self.first_broken[0]:
@@ -86,13 +72,9 @@ class ImageTally:
 
 @dataclass(frozen=True)
 class VoxelFinding:
-    """What was found in the voxels of a region, or of whole volumes where no region is known before computing.
-
-    Images are numbered as in the series.
-    """
+    """What was found in the voxels of a region; images are numbered as in the series."""
 
     n_voxels: int
-    masked: bool  #: voxels are those of a region; else ``n_unusable`` is the least there can be
     n_unusable: int = 0
     n_not_finite: int = 0
     n_dark: int = 0  #: without positive reference signal
@@ -100,7 +82,6 @@ class VoxelFinding:
     n_low: tuple[int, ...] = ()  #: of each image: usable, zero or negative in some volumes
     zero_volumes: tuple[tuple[int, int], ...] = ()  #: image and volume of those that are zero throughout
     first: tuple[int, int, int] = (0, 0, 0)  #: unusable voxel, and the image and volume that tell
-    is_flat: bool = False  #: the reference holds no contrast
     n_bad_noise: int = 0  #: usable voxels where a given noise map is not positive
 
     def to_json(self):
@@ -111,7 +92,6 @@ class VoxelFinding:
     def from_json(cls, plain):
         """Finding of plain values; ValueError, TypeError or KeyError where they are none."""
         kinds = {f.name: type(f.default) if f.name != "n_voxels" else int for f in fields(cls)}
-        kinds["masked"] = bool
         if set(plain) != set(kinds):
             raise KeyError("not the entries of a finding")
         made = {name: _checked(plain[name], kind) for name, kind in kinds.items()}
@@ -131,7 +111,7 @@ class VoxelFinding:
 
     @property
     def n_usable(self):
-        """Voxels that can be fitted; the most there can be where no region is known."""
+        """Voxels that can be fitted."""
         return self.n_voxels - self.n_unusable
 
 
@@ -173,7 +153,6 @@ def find_voxels(tallies, reference):
     first = int(np.argmin(usable))
     finding = VoxelFinding(
         n_voxels=len(usable),
-        masked=True,
         n_unusable=int((~usable).sum()),
         n_not_finite=int(broken.sum()),
         n_dark=int(dark.sum()),
@@ -195,42 +174,11 @@ def _witness(tallies, voxel, broken, dark, reference):
     return next(((image, 0) for image, tally in enumerate(tallies) if not tally.lit[voxel]), reference)
 
 
-def find_volumes(tallies, n_voxels, reference):
-    """VoxelFinding of images whose volumes were counted as wholes.
-
-    Parameters
-    ----------
-    tallies : sequence of ImageTally
-        One per image of the series, also of those of which no volume is used.
-    n_voxels : int
-        Of a volume.
-    reference : (image, volume)
-        The first reference volume.
-
-    Returns
-    -------
-    VoxelFinding
-        ``first`` tells the image with fewest finite values where nothing can be used, else the reference.
-
-    """
-    finite = [tally.fewest_finite for tally in tallies]
-    n_unusable = n_voxels - min(finite)
-    return VoxelFinding(
-        n_voxels=n_voxels,
-        masked=False,
-        n_unusable=n_unusable,
-        n_not_finite=n_unusable,
-        zero_volumes=_zero_volumes(tallies),
-        first=(0, finite.index(min(finite)), 0) if n_unusable == n_voxels else (0, *reference),
-        is_flat=all(tally.is_flat for tally in tallies),
-    )
-
-
 def _zero_volumes(tallies):
     return tuple((image, volume) for image, tally in enumerate(tallies) for volume in tally.zero_volumes)
 
 
-def check_finding(finding, images, roi=None):
+def check_finding(finding, images, region):
     """Raise InputError where too little can be fitted.
 
     Parameters
@@ -238,14 +186,13 @@ def check_finding(finding, images, roi=None):
     finding : VoxelFinding
     images : sequence of Path
         Of the series.
-    roi : (nx, ny, nz) bool array, optional
-        To tell where the first voxel lies.
+    region : callable
+        Gives the region, (nx, ny, nz) bool array, to tell where the first voxel lies.
 
     Raises
     ------
     InputError
-        A volume that is zero throughout, 20 % of the region's voxels without usable signal, or a reference without
-        contrast, on which no automatic mask can be drawn.
+        A volume that is zero throughout, or 20 % of the region's voxels without usable signal.
 
     """
     if finding.zero_volumes:
@@ -257,20 +204,15 @@ def check_finding(finding, images, roi=None):
             remedy="repair the image, or leave it out with --bids-filter-file",
         )
     share = finding.n_unusable / finding.n_voxels
-    if share >= (MANY_BAD_VOXELS if finding.masked else 1):
+    if share >= MANY_BAD_VOXELS:
         voxel, image, volume = finding.first
-        place = "" if roi is None else f" (the first: voxel {np.argwhere(roi)[voxel].tolist()}, volume {volume})"
+        place = np.argwhere(region())[voxel].tolist()
         raise InputError(
-            f"{share:.0%} of the region's voxels have NaN, infinite or non-positive signal{place}",
+            f"{share:.0%} of the region's voxels have NaN, infinite or non-positive signal (the first: voxel {place}, "
+            f"volume {volume})",
             file=images[image],
             value=f"{finding.n_unusable} of {finding.n_voxels}: {', '.join(_reasons(finding, images))}",
             remedy="give a mask that holds tissue only, or repair the image",
-        )
-    if finding.is_flat and not finding.masked:
-        raise InputError(
-            "the reference image has the same value everywhere, so that no mask can be drawn on it",
-            file=images[finding.first[1]],
-            remedy="repair the image, or give a mask with --mask or --derivatives",
         )
 
 
@@ -283,8 +225,6 @@ def notes_on(finding, images):
         Voxels that are left out, and why; values that are not positive in voxels that stay.
 
     """
-    if not finding.masked:
-        return []
     notes = []
     if finding.n_unusable:
         reasons = ", ".join(_reasons(finding, images))
@@ -356,5 +296,5 @@ def check_signals(series, signals, roi):
 
     """
     _, finding = find_voxels(tally_signals(signals, series), first_reference(series))
-    check_finding(finding, series.images, roi)
+    check_finding(finding, series.images, lambda: roi)
     return notes_on(finding, series.images)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+MEDIANS = 2  # passes of the filter over 3 x 3 voxels of a slice
 SMALLEST_PART = 0.02  # of the largest connected part; smaller islands are dropped
 
 
@@ -23,13 +24,13 @@ def automatic_mask(reference):
         Empty where the image holds no contrast.
 
     """
-    from dipy.segment.mask import multi_median
-    from dipy.segment.threshold import otsu
+    from dipy.segment.threshold import otsu  # slow to import
 
-    image = np.where(np.isfinite(reference), reference, 0.0).clip(min=0)
-    if np.ptp(image) == 0:
-        return np.zeros(image.shape, bool)
-    smooth = np.stack([multi_median(image[..., k], 1, 2) for k in range(image.shape[2])], axis=2)
+    smooth = np.where(np.isfinite(reference), reference, 0.0).clip(min=0)
+    for _ in range(MEDIANS):
+        smooth = ndimage.median_filter(smooth, (3, 3, 1))
+    if np.ptp(smooth) == 0:
+        return np.zeros(smooth.shape, bool)
     mask = smooth > otsu(smooth)
     for k in range(mask.shape[2]):
         mask[..., k] = ndimage.binary_fill_holes(mask[..., k])

@@ -12,6 +12,8 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from threading import Event
 
@@ -26,7 +28,6 @@ from mrspec_prep.bids.input.volumes import check_noise_map, load_map
 from mrspec_prep.bids.input.voxels import (
     ImageTally,
     check_finding,
-    find_volumes,
     find_voxels,
     first_reference,
     images_judged,
@@ -35,6 +36,7 @@ from mrspec_prep.bids.input.voxels import (
 from mrspec_prep.bids.nifti import COMPLEX, REAL, read_grid
 from mrspec_prep.interfaces.inspect_em import check_clusters
 from mrspec_prep.interfaces.inspect_map import check_components
+from mrspec_prep.interfaces.mask import draw_mask, find_roi
 from mrspec_prep.workflows.running.trust import distrust
 
 LOGGER = logging.getLogger("mrspec_prep")
@@ -151,8 +153,8 @@ def check_inputs(plan, record, readers, stopped=None):
     digests = dict(zip(files, known, strict=True))
     todo = [scan for scan in scans if not scan.is_known(record, digests)]
     takers = {image: [] for scan in todo for image in scan.images}
+    list(readers.map(lambda scan: scan.prepare(), todo))
     for scan in todo:
-        scan.prepare()
         for image, taker in zip(scan.images, scan.takers, strict=True):
             takers[image].append(taker)
     kinds = COMPLEX if any(scan.plan.options.mrf.wanted for scan in scans) else REAL
@@ -195,14 +197,18 @@ class _SpectralScan:
     plan: object
     tallies: list = field(default_factory=list)
     takers: list = field(default_factory=list)
+    powers: list = field(default_factory=list)  #: sums of squares of frames, on which a mask is drawn
     kinds = REAL
 
-    def __post_init__(self):
-        self.series = self.plan.series
-        self.grid = read_grid(self.series.images[0], self.kinds)
-        masks = self.plan.masks
-        self.roi = common_mask(masks, self.series.images[0], self.grid) if masks else None
-        self.n_voxels = int(np.prod(self.grid.shape)) if self.roi is None else int(self.roi.sum())
+    @property
+    def series(self):
+        """What is read."""
+        return self.plan.series
+
+    @cached_property
+    def region(self):
+        """Voxels to fit, (nx, ny, nz) bool array; found where it is asked for."""
+        return find_roi(self.plan.masks, self.series)
 
     @property
     def images(self):
@@ -230,41 +236,35 @@ class _SpectralScan:
 
     def prepare(self):
         """Make what takes the volumes."""
-        encodings, voxelwise = self.series.encodings, self.roi is not None
+        encodings, n_voxels = self.series.encodings, int(self.region.sum())
         reference = set(encodings.reference().tolist())
         wanted = [{} for _ in self.series.images]
         for encoding, (image, volume) in enumerate(self.series.volumes.tolist()):
             wanted[image][volume] = encoding in reference
         signed = encodings.inversion_time is not None
         judged = images_judged(self.series)
-        self.tallies = [ImageTally(self.n_voxels, signed, voxelwise, one) for one in judged]
+        self.tallies = [ImageTally(n_voxels, signed, one) for one in judged]
         self.takers = [self._taker(tally, mine) for tally, mine in zip(self.tallies, wanted, strict=True)]
 
     def _taker(self, tally, wanted):
         def take(volume, values):
             if volume in wanted:
-                tally.add(volume, values if self.roi is None else values[self.roi], wanted[volume])
+                tally.add(volume, values[self.region], wanted[volume])
 
         return take
 
     def find(self):
         """VoxelFinding of what was read."""
-        reference = first_reference(self.series)
-        if self.roi is None:
-            finding, usable = find_volumes(self.tallies, self.n_voxels, reference), None
-        else:
-            usable, finding = find_voxels(self.tallies, reference)
+        usable, finding = find_voxels(self.tallies, first_reference(self.series))
         if self.plan.noise_map is None:
             return finding
-        noise = load_map(self.plan.noise_map, self.series)
-        noise = noise if usable is None else noise[self.roi][usable]
-        n_bad = int((~(noise > 0) | ~np.isfinite(noise)).sum())
-        return replace(finding, n_bad_noise=n_bad if usable is not None or n_bad == noise.size else 0)
+        noise = load_map(self.plan.noise_map, self.series)[self.region][usable]
+        return replace(finding, n_bad_noise=int((~(noise > 0) | ~np.isfinite(noise)).sum()))
 
     def check(self, finding):
         """Notes on the voxels; InputError where they are too few for what is asked."""
         image, options = self.series.images[0], self.plan.options
-        check_finding(finding, self.series.images, self.roi)
+        check_finding(finding, self.series.images, lambda: self.region)
         check_noise_map(self.plan.noise_map, finding.n_bad_noise)
         if options.inspect.wanted:
             check_clusters(finding.n_usable, options.inspect.candidates, image)
@@ -285,25 +285,42 @@ class _FingerprintScan(_SpectralScan):
     def _asked(self):
         return [list(self.series.parts)]
 
+    @cached_property
+    def region(self):
+        """Voxels to fit where masks tell, else all: what is to be drawn on is known when the frames were read."""
+        image = self.series.images[0]
+        grid = read_grid(image, self.kinds)
+        return common_mask(self.plan.masks, image, grid) if self.plan.masks else np.ones(grid.shape, bool)
+
     def prepare(self):
         """Make what takes the frames; those of the sampling are only read."""
-        self.tallies = [ImageTally(self.n_voxels, True, self.roi is not None) for _ in self.series.images]
-        parts = zip(self.tallies, self.series.parts, self.series.images, strict=True)
-        self.takers = [self._frame_taker(*part) for part in parts]
+        n_voxels = int(self.region.sum())
+        self.tallies = [ImageTally(n_voxels, signed=True) for _ in self.series.images]
+        self.powers = [] if self.plan.masks else [np.zeros(n_voxels) for part in self.series.parts if part != "phase"]
+        images = zip(self.series.images, self.series.parts, self.tallies, strict=True)
+        self.takers = [self._taker(*one, power) for one, power in zip_longest(images, self.powers)]
         self.takers += [lambda volume, values: None] * (len(self.images) - len(self.takers))
 
-    def _frame_taker(self, tally, part, path):
+    def _taker(self, path, part, tally, power):
         def take(frame, values):
             if part == "phase":
                 check_phase(values, frame, path)
-            inside = values if self.roi is None else values[self.roi]
-            tally.add(frame, np.abs(inside) if inside.dtype.kind == "c" else inside)
+            inside = values[self.region]
+            amplitudes = np.abs(inside) if inside.dtype.kind == "c" else inside
+            tally.add(frame, amplitudes)
+            if power is not None:
+                finite = np.nan_to_num(amplitudes, posinf=0.0, neginf=0.0)
+                np.add(power, finite.astype(float) ** 2, out=power)
 
         return take
 
     def find(self):
         """VoxelFinding of the frames."""
-        return find_frames(self.tallies, self.series.parts, self.n_voxels)
+        if self.plan.masks:
+            return find_frames(self.tallies, self.series.parts)
+        reference = np.sqrt(sum(self.powers) / self.tallies[0].n_volumes).reshape(self.region.shape)
+        inside = draw_mask(reference, self.series.images[0])
+        return find_frames(self.tallies, self.series.parts, inside.ravel())
 
     def check(self, finding):
         """Notes on the voxels; InputError where too few can be fitted."""
