@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tracemalloc
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -46,8 +47,8 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def mask(place, subject, values, name=MASK):
-    affine = nib.load(next((place / "bids").rglob("*te078_dwi.nii.gz"))).affine
+def mask(place, subject, values, name=MASK, affine=None):
+    affine = nib.load(next((place / "bids").rglob("*te078_dwi.nii.gz"))).affine if affine is None else affine
     path = place / name.replace("{subject}", subject)
     nib.save(nib.Nifti1Image(np.asarray(values, np.float32), affine), path)
     return path
@@ -338,10 +339,41 @@ def test_digests_end_with_an_interrupt_too(place):
         digest_file(path, event)
 
 
-def test_readers_are_as_many_as_the_memory_holds(place):
+def test_readers_and_participants_are_as_many_as_the_memory_holds(place):
     plan = plan_participant(open_layout(place / "bids", ["01"]), "01")
-    one = 36 * inputs.READER_BYTES / 1e9
-    assert [inputs._readers_within([plan], 8, mem) for mem in (0, 2.5 * one, 100 * one)] == [1, 2, 8]
+    (scan,) = (inputs._scan_of(series) for series in plan.series)
+    one, kept = scan.reader_bytes, scan.n_bytes
+    assert (one, kept) == (36 * 40, 36 * (16 + 5 * 3 / 8 + 8))
+    for n_bytes, readers, participants in ((0, 1, 1), (one + kept, 1, 1), (2 * (one + kept), 2, 2), (1e9, 8, 2)):
+        found = inputs._shares([plan, plan], 8, n_bytes)
+        assert found[:2] == (readers, participants) and found[2] >= kept
+        assert readers * one + participants * found[2] <= max(n_bytes, one + kept)
+
+
+@pytest.mark.parametrize("n_sessions", [1, 8])
+def test_what_is_held_of_many_images_of_one_participant_stays_within_the_memory(tmp_path, monkeypatch, n_sessions):
+    """40 images in which some voxels are negative, which takes most."""
+    shape, n_echoes, rng, mem_gb = (128, 128, 32), 40 // n_sessions, np.random.default_rng(0), 0.055
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "bids/dataset_description.json", {"Name": "x", "BIDSVersion": "1.11.0"})
+    mask(tmp_path, "01", np.ones(shape), affine=np.eye(4))
+    for session in range(n_sessions):
+        for echo in range(1, n_echoes + 1):
+            name = f"bids/sub-01/ses-{session}/anat/sub-01_ses-{session}_echo-{echo:02d}_MESE"
+            write_json(tmp_path / f"{name}.json", {"EchoTime": 0.01 * echo, "RepetitionTime": 2.0})
+            values = rng.normal(500 if echo == 1 else 20, 20, shape).astype(np.int16)
+            nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{name}.nii")
+    plan = plan_participant(open_layout(tmp_path / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"])
+    assert len(plan.series) == n_sessions
+    (free,) = inputs.check_inputs_of([plan], tmp_path / "free", 4)
+    tracemalloc.start()
+    try:
+        (bounded,) = inputs.check_inputs_of([plan], tmp_path / "bounded", 4, mem_gb)
+        peak = tracemalloc.get_traced_memory()[1] / 1e9
+    finally:
+        tracemalloc.stop()
+    assert bounded == free and len(free.series[0].voxel_notes) == 1
+    assert peak < mem_gb
 
 
 def test_what_was_read_of_a_refused_participant_is_let_go(place, monkeypatch):

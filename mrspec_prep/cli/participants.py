@@ -158,7 +158,8 @@ def plan_all(settings, database_dir, validate, resources):
     planned, plans = plans, []
     if planned:
         LOGGER.info("Reading the images of %d participant(s)", len(planned))
-    read = check_inputs_of(planned, settings.out_dir, resources.nprocs, resources.mem_gb)
+    free_gb = resources.mem_gb - resources.beside_this_process().own_gb
+    read = check_inputs_of(planned, settings.out_dir, resources.nprocs, free_gb)
     for plan, checked in zip(planned, read, strict=True):
         if isinstance(checked, Exception):
             refused[plan.subject] = _refusal(checked, plan.subject, settings.bids_dir)

@@ -17,7 +17,7 @@ from mrspec_prep.bids.input.samplings import SamplingFiles, find_sampling
 from mrspec_prep.bids.input.schedules import find_schedule, read_interleaves, read_schedule
 from mrspec_prep.bids.input.series import OUTPUT_ENTITIES
 from mrspec_prep.bids.input.sidecars import Sidecars
-from mrspec_prep.bids.input.voxels import MANY_BAD_VOXELS, VoxelFinding
+from mrspec_prep.bids.input.voxels import MANY_BAD_VOXELS, VoxelFinding, any_of
 from mrspec_prep.bids.layout import find_images
 from mrspec_prep.bids.names import split_name
 from mrspec_prep.bids.nifti import COMPLEX, check_same_grid, iterate_volumes, open_image, read_grid
@@ -315,8 +315,8 @@ def find_frames(tallies, parts, inside=slice(None)):
 
     """
     amplitudes = tallies[:1] if parts == ("mag", "phase") else tallies
-    finite = ~np.any([tally.broken for tally in tallies], axis=0)
-    return _finding(finite[inside], np.any([tally.lit for tally in amplitudes], axis=0)[inside])
+    finite = ~any_of(tally.broken for tally in tallies)
+    return _finding(finite[inside], any_of(tally.lit for tally in amplitudes)[inside])
 
 
 def _finding(finite, lit):

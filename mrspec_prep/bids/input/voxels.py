@@ -1,12 +1,14 @@
 """Which voxels of a region can be fitted: counted volume by volume, so that no image need be held."""
 
 from dataclasses import asdict, dataclass, fields
+from functools import reduce
 
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
 
 MANY_BAD_VOXELS = 0.2  # of the region: beyond it the data are refused
+BROKEN, LIT, LOW = range(3)  # marks of a voxel
 
 
 class ImageTally:
@@ -30,8 +32,33 @@ class ImageTally:
         self.n_volumes = 0
         self.zero_volumes = []
         self.first_broken = None  #: voxel, volume
-        self.broken, self.lit, self.low = np.zeros((3, n_voxels), bool)
+        self.n_voxels = n_voxels
+        self.marks = np.packbits(np.zeros((3, n_voxels), bool), axis=1)
         self.level = self.reference = None
+
+    @property
+    def broken(self):
+        """(n_voxels,) bool array: NaN or infinite in some volume."""
+        return self._marked(BROKEN)
+
+    @property
+    def lit(self):
+        """(n_voxels,) bool array: signal, or values that differ."""
+        return self._marked(LIT)
+
+    @property
+    def low(self):
+        """(n_voxels,) bool array: no signal in some volume."""
+        return self._marked(LOW)
+
+    def _marked(self, mark):
+        marks = self.marks[mark]
+        return marks if marks.dtype == bool else np.unpackbits(marks, count=self.n_voxels).view(bool)
+
+    def close(self):
+        """Hold no more than has to be told: there are no more volumes. 3 bits of a voxel stay, and the reference."""
+        if self.n_volumes:
+            self.marks, self.level = np.packbits(self.marks, axis=1), None
 
     def add(self, volume, values, is_reference=False):
         """Count one volume.
@@ -45,13 +72,15 @@ class ImageTally:
             It is one of ``Encodings.reference``.
 
         """
+        if not self.n_volumes:
+            self.marks = np.zeros((3, self.n_voxels), bool)
         self.n_volumes += 1
         with np.errstate(invalid="ignore"):
             least, most = float(values.min()), float(values.max())  # NaN carries over
         if least == most == 0:
             self.zero_volumes.append(volume)
         if least > 0 and most < np.inf:
-            self.lit[:] = True
+            self.marks[LIT] = True
         else:
             self._count(volume, values)
         if is_reference:
@@ -60,14 +89,16 @@ class ImageTally:
     def _count(self, volume, values):
         finite = np.isfinite(values)
         if not finite.all():
-            self.broken |= ~finite
+            self.marks[BROKEN] |= ~finite
             voxel = int(np.argmin(finite))
             if self.first_broken is None or voxel < self.first_broken[0]:
                 self.first_broken = voxel, volume
         signal = values != 0 if self.signed else values > 0
         self.level = values.copy() if self.level is None else self.level
-        self.lit |= signal | (values != self.level)  # noise about zero changes; what was cut off or filled does not
-        self.low |= ~signal
+        self.marks[LIT] |= signal | (
+            values != self.level
+        )  # noise about zero changes; what was cut off or filled does not
+        self.marks[LOW] |= ~signal
 
 
 @dataclass(frozen=True)
@@ -132,7 +163,7 @@ def find_voxels(tallies, reference):
     Parameters
     ----------
     tallies : sequence of ImageTally
-        Voxelwise, one per image.
+        One per image.
     reference : (image, volume)
         The first reference volume.
 
@@ -142,7 +173,7 @@ def find_voxels(tallies, reference):
     finding : VoxelFinding
 
     """
-    broken = np.any([tally.broken for tally in tallies], axis=0)
+    broken = any_of(tally.broken for tally in tallies)
     with np.errstate(invalid="ignore"):
         dark = ~broken & ~(sum(t.reference for t in tallies if t.reference is not None) > 0)
     usable, n_lost = ~broken & ~dark, []
@@ -162,6 +193,11 @@ def find_voxels(tallies, reference):
         first=(first, *_witness(tallies, first, broken, dark, reference)),
     )
     return usable, finding
+
+
+def any_of(marks):
+    """Where any of some boolean arrays is true; they are taken one after the other."""
+    return reduce(np.bitwise_or, marks)
 
 
 def _witness(tallies, voxel, broken, dark, reference):
@@ -250,8 +286,11 @@ def tally_signals(signals, series):
     signed = series.encodings.inversion_time is not None
     tallies = [ImageTally(len(signals), signed, judged=judged) for judged in images_judged(series)]
     reference = set(series.encodings.reference().tolist())
-    for encoding, (image, volume) in enumerate(series.volumes.tolist()):
-        tallies[image].add(volume, np.ascontiguousarray(signals[:, encoding]), encoding in reference)
+    for image, tally in enumerate(tallies):
+        for encoding in np.flatnonzero(series.volumes[:, 0] == image).tolist():
+            values = np.ascontiguousarray(signals[:, encoding])
+            tally.add(int(series.volumes[encoding, 1]), values, encoding in reference)
+        tally.close()
     return tallies
 
 

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -40,8 +40,12 @@ from mrspec_prep.interfaces.mask import draw_mask, find_roi
 from mrspec_prep.workflows.running.trust import distrust
 
 LOGGER = logging.getLogger("mrspec_prep")
-READER_BYTES = 40  # per voxel of an image that is being read: a volume as stored, as numbers, and its tallies
-MOST_PARTICIPANTS = 2  # at once, one of whom is read while the other is judged; each holds its tallies
+#: per voxel of an image that is being read: a volume as stored, as numbers, and its tally
+READER_BYTES = {REAL: 40, COMPLEX: 48}
+SCAN_BYTES = 16  # per voxel of a series: its region, and what is at work when it is judged
+TALLY_BYTES = 3 / 8  # per voxel of an image that was read
+SUM_BYTES = 8  # per voxel of an image whose volumes a mask is drawn on, or by which voxels are judged dark
+MOST_PARTICIPANTS = 2  # at once, one of whom is read while the other is judged
 
 
 def record_of(out_dir, subject):
@@ -63,7 +67,7 @@ def check_inputs_of(plans, out_dir, n_threads, mem_gb=math.inf):
     out_dir : path
     n_threads : int
     mem_gb : float
-        Memory for the images that are read at the same time.
+        Memory for what is read at the same time, and for what is kept of it until it is judged.
 
     Returns
     -------
@@ -73,12 +77,12 @@ def check_inputs_of(plans, out_dir, n_threads, mem_gb=math.inf):
     """
     stopped = Event()
     records = [record_of(out_dir, plan.subject) for plan in plans]
-    n_readers = _readers_within(plans, n_threads, mem_gb)
-    n_participants = min(n_readers, MOST_PARTICIPANTS)
-    with ThreadPoolExecutor(n_readers) as readers, ThreadPoolExecutor(n_participants) as participants:
+    n_readers, n_participants, room = _shares(plans, n_threads, mem_gb * 1e9)
+    with ThreadPoolExecutor(n_readers) as threads, ThreadPoolExecutor(n_participants) as participants:
+        reading = Reading(threads, room, stopped)
         try:
             pending = [
-                participants.submit(check_inputs, plan, record, readers, stopped)
+                participants.submit(check_inputs, plan, record, reading)
                 for plan, record in zip(plans, records, strict=True)
             ]
             checked = []
@@ -95,18 +99,38 @@ def check_inputs_of(plans, out_dir, n_threads, mem_gb=math.inf):
     return checked
 
 
-def _readers_within(plans, n_threads, mem_gb):
-    """How many images may be read at once; one always: ``check_memory`` refuses what does not fit at all."""
-    sizes = [math.prod(map(int, read_grid(image, kinds).shape)) for plan in plans for image, kinds in _grids_of(plan)]
-    return int(max(1, min(n_threads, mem_gb * 1e9 / (READER_BYTES * max(sizes, default=1)))))
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a participant are read.
+
+    Attributes
+    ----------
+    threads : concurrent.futures.Executor
+        They read the files.
+    room : float
+        Bytes for what is kept of images until they are judged.
+    stopped : threading.Event
+        Once set, reading ends.
+
+    """
+
+    threads: Executor
+    room: float = math.inf
+    stopped: Event = field(default_factory=Event)
 
 
-def _grids_of(plan):
-    """One image of every grid of a participant, and what its values may be."""
-    for series_plan in plan.series:
-        series, kinds = series_plan.series, _kind_of(series_plan).kinds
-        sampling = getattr(series, "sampling", None)
-        yield from ((image, kinds) for image in (series.images[0], *(sampling.files if sampling else ())))
+def _shares(plans, n_threads, n_bytes):
+    """How many images may be read at once, of how many participants, and bytes of each for what is kept of them.
+
+    One image and one series always: ``check_memory`` refuses what does not fit at all.
+    """
+    scans = [_scan_of(series_plan) for plan in plans for series_plan in plan.series]
+    reader = max((scan.reader_bytes for scan in scans), default=1)
+    least = max((scan.n_bytes for scan in scans), default=0)
+    two = n_threads > 1 and n_bytes >= MOST_PARTICIPANTS * (reader + least)
+    n_participants = MOST_PARTICIPANTS if two else 1
+    n_readers = int(max(1, min(n_threads, (n_bytes - n_participants * least) / reader)))
+    return n_readers, n_participants, max(least, (n_bytes - n_readers * reader) / n_participants)
 
 
 def _save(record):
@@ -123,17 +147,14 @@ def _give_back():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def check_inputs(plan, record, readers, stopped=None):
+def check_inputs(plan, record, reading):
     """Plan of a participant whose inputs are known.
 
     Parameters
     ----------
     plan : ParticipantPlan
     record : InputRecord
-    readers : concurrent.futures.Executor
-        Its threads read the files.
-    stopped : threading.Event, optional
-        Once set, reading ends.
+    reading : Reading
 
     Returns
     -------
@@ -149,21 +170,10 @@ def check_inputs(plan, record, readers, stopped=None):
     scans = [_scan_of(series_plan) for series_plan in plan.series]
     files = list(dict.fromkeys(file for series_plan in plan.series for file in series_plan.files))
     images = {image for scan in scans for image in scan.images}
-    known = readers.map(lambda file: _known_digest(record, file, file in images, stopped), files)
+    known = reading.threads.map(lambda file: _known_digest(record, file, file in images, reading.stopped), files)
     digests = dict(zip(files, known, strict=True))
-    todo = [scan for scan in scans if not scan.is_known(record, digests)]
-    takers = {image: [] for scan in todo for image in scan.images}
-    list(readers.map(lambda scan: scan.prepare(), todo))
-    for scan in todo:
-        for image, taker in zip(scan.images, scan.takers, strict=True):
-            takers[image].append(taker)
-    kinds = COMPLEX if any(scan.plan.options.mrf.wanted for scan in scans) else REAL
-    read = readers.map(lambda image: tally_image(image, kinds, takers[image], stopped), takers)
-    for image, (stamp, digest) in zip(takers, read, strict=True):
-        record.remember(image, stamp, digest)
-        digests[image] = digest
-    for scan in todo:
-        record.findings[scan.key(digests)] = scan.find()
+    for together in _fitting([scan for scan in scans if not scan.is_known(record, digests)], reading.room):
+        _read(together, record, digests, reading)
     record.keep(files)
     checked = []
     for scan in scans:
@@ -171,6 +181,41 @@ def check_inputs(plan, record, readers, stopped=None):
         mine = tuple((str(file), digests[file]) for file in scan.plan.files)
         checked.append(replace(scan.plan, digests=mine, voxel_notes=tuple(notes)))
     return replace(plan, series=tuple(checked))
+
+
+def _fitting(scans, room):
+    """Scans in order, as many together as the room has bytes for."""
+    groups, left = [], 0.0
+    for scan in scans:
+        if not groups or scan.n_bytes > left:
+            groups.append([])
+            left = room
+        groups[-1].append(scan)
+        left -= scan.n_bytes
+    return groups
+
+
+def _read(scans, record, digests, reading):
+    """Read every image of some scans once, and note what was found and the digests."""
+    list(reading.threads.map(lambda scan: scan.prepare(), scans))
+    takers = {image: [] for scan in scans for image in scan.images}
+    for scan in scans:
+        for image, *taker in zip(scan.images, scan.tallies, scan.takers, strict=False):
+            takers[image].append(taker)
+    kinds = scans[0].kinds
+
+    def read(image):
+        known = tally_image(image, kinds, [take for _, take in takers[image]], reading.stopped)
+        for tally, _ in takers[image]:
+            tally.close()
+        return known
+
+    for image, (stamp, digest) in zip(takers, reading.threads.map(read, takers), strict=True):
+        record.remember(image, stamp, digest)
+        digests[image] = digest
+    for scan in scans:
+        record.findings[scan.key(digests)] = scan.find()
+        scan.let_go()
 
 
 def _known_digest(record, file, is_image, stopped):
@@ -182,12 +227,8 @@ def _known_digest(record, file, is_image, stopped):
     return digest
 
 
-def _kind_of(plan):
-    return _FingerprintScan if plan.options.mrf.wanted else _SpectralScan
-
-
 def _scan_of(plan):
-    return _kind_of(plan)(plan)
+    return _FingerprintScan(plan) if plan.options.mrf.wanted else _SpectralScan(plan)
 
 
 @dataclass
@@ -214,6 +255,25 @@ class _SpectralScan:
     def images(self):
         """Files to be read whole."""
         return self.series.images
+
+    @property
+    def n_sums(self):
+        """Images whose volumes are summed."""
+        return len(set(self.series.volumes[self.series.encodings.reference(), 0].tolist()))
+
+    @property
+    def reader_bytes(self):
+        """Bytes that reading one of its images takes."""
+        return READER_BYTES[self.kinds] * self._n_voxels(self.series.images[0])
+
+    @property
+    def n_bytes(self):
+        """Bytes that are kept until it is judged, and that judging takes."""
+        of_voxel = SCAN_BYTES + TALLY_BYTES * len(self.series.images) + SUM_BYTES * self.n_sums
+        return of_voxel * self._n_voxels(self.series.images[0])
+
+    def _n_voxels(self, image):
+        return math.prod(map(int, read_grid(image, self.kinds).shape))
 
     def key(self, digests):
         """Of what is found: changes with every file, and with what is looked at; None where a digest is missing."""
@@ -253,6 +313,11 @@ class _SpectralScan:
 
         return take
 
+    def let_go(self):
+        """Hold nothing of what was read."""
+        self.tallies, self.takers, self.powers = [], [], []
+        self.__dict__.pop("region", None)
+
     def find(self):
         """VoxelFinding of what was read."""
         usable, finding = find_voxels(self.tallies, first_reference(self.series))
@@ -282,6 +347,16 @@ class _FingerprintScan(_SpectralScan):
         """Files to be read whole."""
         return (*self.series.images, *(self.series.sampling.files if self.series.sampling else ()))
 
+    @property
+    def n_sums(self):
+        """Images whose frames are summed: a mask is drawn on them."""
+        return 0 if self.plan.masks else len([part for part in self.series.parts if part != "phase"])
+
+    @property
+    def reader_bytes(self):
+        """Bytes that reading one of its images, or of those that tell the sampling, takes."""
+        return READER_BYTES[self.kinds] * max(map(self._n_voxels, self.images))
+
     def _asked(self):
         return [list(self.series.parts)]
 
@@ -293,13 +368,12 @@ class _FingerprintScan(_SpectralScan):
         return common_mask(self.plan.masks, image, grid) if self.plan.masks else np.ones(grid.shape, bool)
 
     def prepare(self):
-        """Make what takes the frames; those of the sampling are only read."""
+        """Make what takes the frames; what tells the sampling is only read."""
         n_voxels = int(self.region.sum())
         self.tallies = [ImageTally(n_voxels, signed=True) for _ in self.series.images]
-        self.powers = [] if self.plan.masks else [np.zeros(n_voxels) for part in self.series.parts if part != "phase"]
+        self.powers = [np.zeros(n_voxels) for _ in range(self.n_sums)]
         images = zip(self.series.images, self.series.parts, self.tallies, strict=True)
         self.takers = [self._taker(*one, power) for one, power in zip_longest(images, self.powers)]
-        self.takers += [lambda volume, values: None] * (len(self.images) - len(self.takers))
 
     def _taker(self, path, part, tally, power):
         def take(frame, values):
@@ -310,7 +384,7 @@ class _FingerprintScan(_SpectralScan):
             tally.add(frame, amplitudes)
             if power is not None:
                 finite = np.nan_to_num(amplitudes, posinf=0.0, neginf=0.0)
-                np.add(power, finite.astype(float) ** 2, out=power)
+                np.add(power, np.square(finite, dtype=float), out=power)
 
         return take
 
