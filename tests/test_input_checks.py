@@ -10,7 +10,6 @@ import re
 import shutil
 import tracemalloc
 import weakref
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -394,19 +393,22 @@ def test_what_was_read_of_a_refused_participant_is_let_go(place, monkeypatch):
     assert not any(tally() for tally in tallies)
 
 
-def test_a_job_looks_at_no_more_files_however_many_participants_were_read_before(place, monkeypatch):
-    entries, scan = [], os.scandir
+def test_a_job_looks_at_no_more_records_however_many_participants_were_read_before(place, monkeypatch):
+    known, scan, listed = place / "out/logs/inputs", os.scandir, []
 
-    def counted(path):
+    def counted(path="."):
         with scan(path) as found:
-            entries.extend(entry.path for entry in found if str(place / "out") in entry.path)
+            listed.extend(entry.path for entry in found if str(entry.path).startswith(f"{known}/"))
         return scan(path)
 
-    plan = plan_participant(open_layout(place / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"])
-    monkeypatch.setattr(os, "scandir", counted)
+    assert run(place, "--dry-run", "--noise", "0.03") == 0
     for subject in range(30):
-        inputs.check_inputs_of([replace(plan, subject=f"{subject:02d}")], place / "out", 1)
-    assert len(entries) <= 30
+        shutil.copytree(known / "sub-01", known / f"sub-x{subject}")
+    monkeypatch.setattr(os, "scandir", counted)
+    shutil.rmtree(known / "sub-01")
+    listed.clear()
+    assert run(place, "--dry-run", "--noise", "0.03") == 0
+    assert (place / RECORD).is_file() and listed == []
 
 
 def test_a_record_that_cannot_be_kept_ends_no_run(place, monkeypatch, caplog):

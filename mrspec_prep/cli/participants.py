@@ -83,7 +83,7 @@ def run_participants(args, settings, run_id, resources):
     if settings.session_label:
         subjects = _with_sessions(subjects, settings)
     settings = replace(settings, participant_label=subjects)
-    check_links(out_dir, [f"sub-{subject}" for subject in subjects])
+    check_links(out_dir, [f"{place}sub-{subject}" for subject in subjects for place in ("", "logs/inputs/")])
     warning = check_work_dir(args.work_dir.expanduser().absolute(), bids_dir, out_dir, settings.derivatives.values())
     if warning:
         LOGGER.warning(warning)

@@ -26,14 +26,17 @@ def check_output(bids_dir, out_dir):
         raise InputError("OUT_DIR is a file", value=out_dir, remedy=remedy)
 
 
-def check_links(out_dir, names):
+def check_links(out_dir, names, through=True):
     """Refuse links in OUT_DIR through which results would be written somewhere else.
 
     Parameters
     ----------
     out_dir : path
     names : sequence of str
-        Folders of it, which are looked through.
+        Folders of it.
+    through : bool
+        Whether they are looked through for further folders; not where they hold something of every participant, as
+        each of many jobs would look through all.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def check_links(out_dir, names):
     """
     out = Path(out_dir).resolve()
     for top in (Path(out_dir) / name for name in names):
-        below = (Path(root) / name for root, folders, _ in os.walk(top) for name in folders)
+        below = (Path(root) / name for root, folders, _ in os.walk(top) for name in folders) if through else ()
         for folder in (top, *below):
             if folder.is_symlink() and not folder.resolve().is_relative_to(out):
                 raise InputError(

@@ -69,7 +69,8 @@ def _run_and_say(argv, args, run_id, out_dir, bids_dir):
     try:
         _check_words(argv)
         check_output(bids_dir, out_dir)
-        check_links(out_dir, ["logs", "tpl-group"])
+        check_links(out_dir, ["logs", "logs/inputs"], through=False)
+        check_links(out_dir, ["logs/group", "tpl-group"])
         log_file = start_logging(out_dir, run_id, args.verbose)
     except InputError as error:
         print(f"mrspec_prep: error: {error}", file=sys.stderr)

@@ -34,7 +34,7 @@ def levels(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("step", ["_check_words", "check_links", "start_logging"])
 def test_a_signal_before_the_levels_ends_the_run_as_any_other(levels, monkeypatch, step, caplog):
-    def struck(*_):
+    def struck(*_, **more):
         interrupt(signal.SIGTERM)
 
     monkeypatch.setattr(command, step, struck)

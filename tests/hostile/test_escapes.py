@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -102,15 +103,16 @@ def test_links_in_out_dir_that_lead_elsewhere_are_refused_before_anything_is_wri
     (out / "inside").mkdir()
     (out / "sub-01" / "figures").symlink_to(out / "inside")
     check_links(out, ["sub-01"])
-    link = out / "sub-01" / "ses-1" / "dwi"
-    link.symlink_to(elsewhere)
     words = [str(tmp_path / "bids"), str(out), "participant", "-w", str(tmp_path / "work"), "--nprocs", "1"]
-    assert run(words) == 2
-    assert f"{link}: this link leads out of OUT_DIR" in capsys.readouterr().err
-    link.unlink()
-    for path in (out / "logs").iterdir():
-        path.unlink()
-    (out / "logs").rmdir()
+    for name in ("sub-01/ses-1/dwi", "logs/inputs/sub-01", "logs/inputs", "logs/group/run"):
+        link = out / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.rmdir() if link.is_dir() else None
+        link.symlink_to(elsewhere)
+        assert run(words) == 2
+        assert f"{link}: this link leads out of OUT_DIR" in capsys.readouterr().err
+        link.unlink()
+    shutil.rmtree(out / "logs")
     (out / "logs").symlink_to(elsewhere)
     assert run(words) == 2
     assert "leads out of OUT_DIR" in capsys.readouterr().err
