@@ -24,9 +24,9 @@ from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
 from mrspec_prep.cli.preview.group import describe_group, name_of
 from mrspec_prep.options import GroupOptions
+from mrspec_prep.reports import build_group_report
 from mrspec_prep.reports.crashes import with_remedy
 from mrspec_prep.reports.group.collect import collect_group
-from mrspec_prep.reports.group.page import build_group_report
 from mrspec_prep.workflow_files import find_workflow
 from mrspec_prep.workflows.group import GROUP_WORKFLOW, checkpoint_folder, group_settings, init_group_wf
 from mrspec_prep.workflows.planning.group import plan_group

@@ -25,8 +25,8 @@ from mrspec_prep.cli.plugin_file import plugin_and_room
 from mrspec_prep.cli.preview.participant import describe_plan, write_preview
 from mrspec_prep.cli.progress import Progress, steps_of
 from mrspec_prep.options import OptionsError
+from mrspec_prep.reports import build_boilerplate, build_subject_report
 from mrspec_prep.reports.crashes import collect_crashes, with_remedy
-from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 from mrspec_prep.workflow_files import WorkflowNotFoundError, find_workflow
 from mrspec_prep.workflows.participant import (
     WORKFLOW_NAME,

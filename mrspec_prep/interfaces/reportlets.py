@@ -3,8 +3,7 @@
 from nipype.interfaces.base import BaseInterfaceInputSpec, InputMultiObject, TraitedSpec
 
 from mrspec_prep.interfaces.base import File, SimpleInterface, traits
-from mrspec_prep.reports.group.page import build_group_report
-from mrspec_prep.reports.subject import build_subject_report
+from mrspec_prep.reports import build_group_report, build_subject_report
 
 
 class _ReportInputSpec(BaseInterfaceInputSpec):
@@ -23,6 +22,7 @@ class SubjectReport(SimpleInterface):
     input_spec = _ReportInputSpec
     output_spec = _ReportOutputSpec
     _always_run = True  # the work directory cannot know whether the page is still there
+    _loaded_late = ("mrspec_prep.reports.subject",)
 
     def _run_interface(self, runtime):
         self._results["report"] = str(build_subject_report(self.inputs.out_dir, self.inputs.subject))
@@ -44,6 +44,7 @@ class GroupReport(SimpleInterface):
     input_spec = _GroupReportInputSpec
     output_spec = _GroupReportOutputSpec
     _always_run = True
+    _loaded_late = ("mrspec_prep.reports.group.page",)
 
     def _run_interface(self, runtime):
         self._results["report"] = str(build_group_report(self.inputs.out_dir))

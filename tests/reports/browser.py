@@ -152,7 +152,7 @@ def browser():
     (in_read, in_write), (out_read, out_write) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         # the browser reads commands from descriptor 3 and writes answers to 4, whatever ours are called
-        shell = f"exec 3<&{in_read} 4>&{out_write}; exec \"$0\" \"$@\""
+        shell = f'exec 3<&{in_read} 4>&{out_write}; exec "$0" "$@"'
         process = subprocess.Popen(
             ["/bin/bash", "-c", shell, CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(in_read, out_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -65,6 +67,44 @@ def test_a_killed_worker_beside_others_ends_the_run_and_its_process(tmp_path):
     for thread in threads:  # Python waits for them at its exit
         thread.join(30)
     assert not any(thread.is_alive() for thread in threads)
+
+
+LOADED = """
+import sys
+from nipype.interfaces.utility import Function
+from nipype.pipeline import engine as pe
+from mrspec_prep.interfaces.reportlets import GroupReport
+from mrspec_prep.workflows.running.execution import configure_nipype, modules_of, run_graph
+
+def loaded():
+    import sys
+    return sorted(sys.modules)
+
+if __name__ == "__main__":
+    configure_nipype("crash", verbose=False)
+    report = pe.Workflow("report_wf")
+    report.add_nodes([pe.Node(GroupReport(out_dir="."), "report")])
+    workflow = pe.Workflow("loaded_wf", base_dir="work")
+    workflow.add_nodes([pe.Node(Function(function=loaded, input_names=[], output_names=["out"]), "loaded")])
+    plugin_args = {"n_procs": 2, "memory_gb": 1, "modules": modules_of(report)}
+    assert run_graph(workflow, plugin="MultiProc", plugin_args=plugin_args) is None
+    (node,) = workflow._create_flat_graph().nodes()
+    node.base_dir = workflow.base_dir
+    print(*node.result.outputs.out)
+"""
+
+
+def test_workers_begin_with_the_modules_of_their_steps_and_none_of_the_folder(tmp_path):
+    """A ``matplotlib.py`` among somebody's data is not the library."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/run.py").write_text(LOADED)
+    (tmp_path / "matplotlib.py").write_text("open('run', 'w')")
+    command = [sys.executable, "scripts/run.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    loaded = ended.stdout.split()
+    assert {"mrspec_prep.interfaces.reportlets", "mrspec_prep.reports.group.page", "matplotlib.figure"} <= set(loaded)
+    assert not (tmp_path / "run").exists()
 
 
 class _Future:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+import scipy
 
 from mrspec_prep.networks.fitting.cholesky import invert_block
 from mrspec_prep.networks.fitting.exponentials import gauss_newton
@@ -130,7 +130,7 @@ def residual_noise(problem: Problem):
     if excess < 1:
         raise ValueError(f"{free} parameters leave no residuals of {len(problem.encodings)} encodings: give noise_std")
     squares = 2 * least_squares(problem).cost
-    sigma = float(np.sqrt(np.median(squares) / chi2.median(excess)))
+    sigma = float(np.sqrt(np.median(squares) / scipy.stats.chi2.median(excess)))
     if not sigma > 0:
         raise ValueError("the residuals of least squares are zero: give noise_std")
     return sigma

@@ -8,8 +8,8 @@ and from the outside of the voxels' simplex, and mixing tests around the best fi
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import chi2
 
 from mrspec_prep.spectra.components.map_descent import fit_weights, solve_component
 
@@ -104,7 +104,9 @@ def explore(problem, states, objectives, best):
     objectives = np.asarray(objectives, dtype=float)
     n_components = len(states[best].means)
     misfit = float((mixture_residual(problem, states[best]) ** 2).mean())
-    allowed = 0.5 * max(misfit, 1.0) * float(chi2.ppf(CONFIDENCE, max(1, n_components * (n_components - 1))))
+    allowed = (
+        0.5 * max(misfit, 1.0) * float(scipy.stats.chi2.ppf(CONFIDENCE, max(1, n_components * (n_components - 1))))
+    )
     equivalent = objectives <= objectives[best] + allowed
     weights, _, sizes = to_shares(problem, states[best])
     reference = states[best].means / sizes[:, None]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import chi2, f
+import scipy
 
 from mrspec_prep.spectra.clusters.climb import climb
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE
@@ -153,8 +153,8 @@ def _checked(spectra, protocol, scale, gain):
 def _limit(level, freedom, sigma_freedom):
     """Squared residual over sigma2 that noise exceeds with this probability."""
     if sigma_freedom is None:
-        return float(chi2.isf(level, freedom))
-    return freedom * float(f.isf(level, freedom, sigma_freedom))
+        return float(scipy.stats.chi2.isf(level, freedom))
+    return freedom * float(scipy.stats.f.isf(level, freedom, sigma_freedom))
 
 
 def atlas_residual(prepared, means):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import chi2
 
 from mrspec_prep.spectra.clusters.em_problem import SCALE_VARIANCE, Problem
 from mrspec_prep.spectra.components.inspect_map import START_TOLERANCE, starting_means
@@ -164,7 +164,7 @@ def _starting_spectra(steps, sample, gains, n_components, n_starts, rng):
 def _signal_spread(states, objectives, best):
     """Largest relative difference of the components' signals among starts that fit as well as the best."""
     n = len(states[best].means)
-    allowed = 0.5 * float(chi2.ppf(CONFIDENCE, max(1, n * (n - 1))))
+    allowed = 0.5 * float(scipy.stats.chi2.ppf(CONFIDENCE, max(1, n * (n - 1))))
     reference = states[best].means / np.linalg.norm(states[best].means, axis=1, keepdims=True)
     spread = np.zeros(n)
     for state, objective in zip(states, objectives, strict=True):

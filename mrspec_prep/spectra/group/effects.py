@@ -1,7 +1,7 @@
 """Sizes of differences that need no assumption about the shape of the distributions."""
 
 import numpy as np
-from scipy.stats import norm, rankdata
+import scipy
 
 EXACT_PAIRS = 2_000  # pairs up to which the distribution of the rank sum is counted out
 
@@ -45,21 +45,21 @@ def rank_correlation(x, y, level=0.95):
         The interval is -1 to 1 for fewer than five points; 0 and no interval where one side is constant.
 
     """
-    a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (x, y))
+    a, b = (scipy.stats.rankdata(values) - (len(values) + 1) / 2 for values in (x, y))
     norms = np.sqrt((a @ a) * (b @ b))
     if norms == 0:
         return 0.0, -1.0, 1.0
     correlation = float(np.clip(a @ b / norms, -1, 1))
     if len(a) < 5:
         return correlation, -1.0, 1.0
-    half = norm.ppf(0.5 + level / 2) * np.sqrt((1 + correlation**2 / 2) / (len(a) - 3))
+    half = scipy.stats.norm.ppf(0.5 + level / 2) * np.sqrt((1 + correlation**2 / 2) / (len(a) - 3))
     middle = np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
     return correlation, float(np.tanh(middle - half)), float(np.tanh(middle + half))
 
 
 def explained_ranks(values, codes):
     """Epsilon squared of Kruskal and Wallis: share of the variation of ranks between groups, 0 to 1."""
-    ranks = rankdata(values)
+    ranks = scipy.stats.rankdata(values)
     ranks = ranks - ranks.mean()
     total = ranks @ ranks
     if total == 0:
@@ -72,7 +72,7 @@ def _pairs_outside(n, m, level):
     """Pairs that fall outside the interval on each side, and the level that leaves."""
     tail = (1 - level) / 2
     if n * m > EXACT_PAIRS:
-        width = norm.ppf(1 - tail) * np.sqrt(n * m * (n + m + 1) / 12)
+        width = scipy.stats.norm.ppf(1 - tail) * np.sqrt(n * m * (n + m + 1) / 12)
         return max(int(np.floor(n * m / 2 - width)), 0), level
     below = np.cumsum(_rank_sum_counts(n, m))
     below = below / below[-1]  # P(U <= u)

@@ -1,7 +1,7 @@
 """Scans to participants, and values to scores that sum to zero in every block."""
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 
 def per_participant(proportions, participants, *labels, numbers=None):
@@ -35,7 +35,7 @@ def ranks(columns, blocks):
     ranks = np.empty(columns.shape)
     for block in np.unique(blocks):
         here = blocks == block
-        ranks[here] = rankdata(columns[here], axis=0) / (here.sum() + 1)
+        ranks[here] = scipy.stats.rankdata(columns[here], axis=0) / (here.sum() + 1)
     return ranks
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import f as f_distribution
 
 from mrspec_prep.physics import default_grid, kernel_axes, kernel_matrix
 from mrspec_prep.physics.grids import MARGIN, informative_range
@@ -164,7 +164,7 @@ def profile_efficiency(misfit, n_values, level=0.95):
     value = min(seen, key=lambda e: seen[e][0])
     least, n_parameters = seen[value]
     freedom = max(n_values - n_parameters - 1, 1)
-    limit = least * (1 + f_distribution.ppf(level, 1, freedom) / freedom)
+    limit = least * (1 + scipy.stats.f.ppf(level, 1, freedom) / freedom)
 
     def edge(end):
         """Where the misfit crosses the limit between the best efficiency and an end of the scale."""

@@ -11,8 +11,8 @@ and Spokoiny 2000, in one step).
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import scipy.sparse
-from scipy.stats import chi2
 
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.threads import single_threaded_blas
@@ -123,5 +123,5 @@ def alike(signals, reduced, variances, neighbours):
         for start in range(0, len(rows), BLOCK):
             n, m = rows[start : start + BLOCK], neighbours.index[start : start + BLOCK]
             distance = ((tested[n] - tested[m]) ** 2).sum(axis=1) / (variances[n] + variances[m])
-            values[start : start + BLOCK] = chi2.sf(distance, n_tested)
+            values[start : start + BLOCK] = scipy.stats.chi2.sf(distance, n_tested)
     return values

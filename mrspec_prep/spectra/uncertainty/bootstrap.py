@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
 from mrspec_prep.spectra.noise.estimate import effective_parameters
@@ -126,7 +126,7 @@ def bootstrap(
         rows = [row for block in for_blocks(len(signals), BLOCK, work, n_threads) for row in block]
         estimate = read(result)
     low, high, std, shift = {}, {}, {}, {}
-    width = norm.ppf((1 + level) / 2)
+    width = scipy.stats.norm.ppf((1 + level) / 2)
     for name, values in estimate.items():
         std[name], mean = np.array([row[name] for row, _ in rows]).reshape(-1, 2).T
         shift[name] = mean - values

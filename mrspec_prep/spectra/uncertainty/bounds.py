@@ -15,7 +15,7 @@ s'u + R ||u|| <= 0 exclude every f with a larger fraction, whatever kappa.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2, f
+import scipy
 
 from mrspec_prep.compiled import compiled
 from mrspec_prep.spectra.compression.reduction import check_signals, reduce_kernel
@@ -205,8 +205,8 @@ def _box(grid, box, ends):
 def misfit_limit(n_numbers, level, degrees_of_freedom=np.inf):
     """Squared misfit over the noise variance that the truth exceeds with probability 1 - level."""
     if np.isinf(degrees_of_freedom):
-        return float(chi2.ppf(level, n_numbers))
-    return float(n_numbers * f.ppf(level, n_numbers, degrees_of_freedom))
+        return float(scipy.stats.chi2.ppf(level, n_numbers))
+    return float(n_numbers * scipy.stats.f.ppf(level, n_numbers, degrees_of_freedom))
 
 
 def informative_numbers(reduced, compressed, noise_std):

@@ -109,6 +109,7 @@ def run_graph(workflow, *, plugin="MultiProc", plugin_args=None, progress=None):
 def _run(workflow, plugin, plugin_args):
     if plugin == "MultiProc":
         plugin_args.setdefault("mp_context", "forkserver")
+        plugin_args.setdefault("modules", modules_of(workflow))
         plugin_args.setdefault("raise_insufficient", False)
         plugin_args.setdefault("log_level", logging.getLogger("nipype.workflow").level)
         plugin_args.setdefault("monitor", nipype_config.resource_monitor)
@@ -118,6 +119,13 @@ def _run(workflow, plugin, plugin_args):
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the summary must still be written
         return error
     return None
+
+
+def modules_of(workflow):
+    """Names of the modules that the steps of a workflow load, those of ``_loaded_late`` with them."""
+    interfaces = {type(node.interface) for node in nodes_as_run(workflow)}
+    late = (name for interface in interfaces for name in getattr(interface, "_loaded_late", ()))
+    return sorted({interface.__module__ for interface in interfaces} | set(late))
 
 
 def derivatives_of(workflow, participant_workflow):

@@ -44,17 +44,25 @@ def monitor_resources(enabled):
     config.resource_monitor = enabled
 
 
-def _start_forkserver():
-    """Start the process that forks the workers, deaf to Ctrl-C from its first moment on, as they will be.
+def _start_forkserver(modules):
+    """Start the process that forks the workers, with the modules that they would load one by one.
 
-    A terminal sends it to every process; the run hears it and ends the others.
+    It is deaf to Ctrl-C from its first moment on, as they will be: a terminal sends it to every process; the run hears
+    it and ends the others. Modules are not sought in the folder where the command was typed.
     """
     resource_tracker.ensure_running()
+    forkserver.set_forkserver_preload(["__main__", *modules])
     earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    safe_path = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+        if safe_path is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe_path
 
 
 def _start_worker(folder, level, monitor, log_files=()):
@@ -103,13 +111,15 @@ class ResilientMultiProc(MultiProcPlugin):
     memory). Here the broken pool is replaced, the steps in flight fail with a cause, and
     the other participants go on. Workers log at the level of ``plugin_args["log_level"]``.
 
+    Workers are forked from a process that has loaded ``plugin_args["modules"]``: they begin at once and share memory.
+
     Steps of the first participant that has any go first: a run that is stopped leaves finished participants, not a
     beginning of all of them. What is ready is sent as soon as a step ends.
     """
 
     def __init__(self, plugin_args=None):
         if (plugin_args or {}).get("mp_context") == "forkserver":
-            _start_forkserver()
+            _start_forkserver(plugin_args.get("modules", ()))
         super().__init__(plugin_args=plugin_args)
         self._sent = None
         self._renew_pool()

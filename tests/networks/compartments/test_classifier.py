@@ -114,9 +114,7 @@ def test_trained_on_request_once(tmp_path, monkeypatch):
     protocol = Encodings(echo_time=np.tile(np.linspace(20, 120, 6), 5), bvalue=np.repeat(np.arange(5) * 600.0, 6))
     monkeypatch.setattr(own_training.trained_weights, "__defaults__", (None, 0, None, 60, None))
     steps = []
-    trained = CompartmentClassifier.for_protocol(
-        protocol, cache=tmp_path, on_step=lambda *s: steps.append(s)
-    )
+    trained = CompartmentClassifier.for_protocol(protocol, cache=tmp_path, on_step=lambda *s: steps.append(s))
     drawn = simulate(RECIPE, protocol, 2000, np.random.default_rng(4))
     found = trained.predict_proba(drawn.signals, drawn.noise_std)
     assert np.mean(found.argmax(axis=1) + 1 == drawn.n_compartments) > 0.3
