@@ -10,6 +10,7 @@ import re
 import shutil
 import tracemalloc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -24,7 +25,7 @@ from mrspec_prep.cli import history
 from mrspec_prep.cli import run as command
 from mrspec_prep.interfaces import mask as roi_node
 from mrspec_prep.interfaces.fingerprints import FingerprintROI
-from mrspec_prep.workflows.planning import inputs
+from mrspec_prep.workflows.planning import inputs, scans
 from mrspec_prep.workflows.planning.feasibility import check_feasible
 from mrspec_prep.workflows.planning.participant import plan_participant
 
@@ -275,7 +276,7 @@ def test_a_record_that_is_none_means_that_files_are_read_again(place, reads, nam
 
 def test_what_another_version_found_is_not_believed(place, reads, monkeypatch):
     checked(place)
-    monkeypatch.setattr(inputs, "__version__", "another")
+    monkeypatch.setattr(scans, "__version__", "another")
     reads.clear()
     checked(place)
     assert reads
@@ -296,13 +297,13 @@ def test_a_record_that_others_may_write_is_not_believed(place, reads):
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(place, monkeypatch):
-    read = inputs.ImageTally.add
+    read = scans.ImageTally.add
 
     def meddled(self, volume, *more):
         os.utime(images(place)[0])
         read(self, volume, *more)
 
-    monkeypatch.setattr(inputs.ImageTally, "add", meddled)
+    monkeypatch.setattr(scans.ImageTally, "add", meddled)
     with pytest.raises(ValueError, match="te078_dwi.nii.gz: the file changed while it was read.*Remedy: wait"):
         checked(place)
 
@@ -340,7 +341,7 @@ def test_digests_end_with_an_interrupt_too(place):
 
 def test_readers_and_participants_are_as_many_as_the_memory_holds(place):
     plan = plan_participant(open_layout(place / "bids", ["01"]), "01")
-    (scan,) = (inputs._scan_of(series) for series in plan.series)
+    (scan,) = (scans.scan_of(series) for series in plan.series)
     one, kept = scan.reader_bytes, scan.n_bytes
     assert (one, kept) == (36 * 40, 36 * (16 + 5 * 3 / 8 + 8))
     for n_bytes, readers, participants in ((0, 1, 1), (one + kept, 1, 1), (2 * (one + kept), 2, 2), (1e9, 8, 2)):
@@ -375,15 +376,30 @@ def test_what_is_held_of_many_images_of_one_participant_stays_within_the_memory(
     assert peak < mem_gb
 
 
+def test_images_that_went_away_fail_their_participant_and_no_other(place):
+    layout = open_layout(place / "bids", ["01"])
+    gone, stays = (plan_participant(layout, "01", overrides=[f"mask.source={MASK}"]) for _ in range(2))
+    kept = place / "kept"
+    shutil.copytree(place / "bids/sub-01", kept)
+    series = stays.series[0]
+    moved = tuple(kept / path.relative_to(place / "bids/sub-01") for path in series.series.images)
+    stays = replace(stays, series=(replace(series, series=replace(series.series, images=moved)),))
+    for path in images(place):
+        path.unlink()
+    error, found = inputs.check_inputs_of([gone, stays], place / "out", 2)
+    assert isinstance(error, (InputError, OSError)) and "te078_dwi.nii.gz" in str(error)
+    assert not isinstance(found, Exception), found
+
+
 def test_what_was_read_of_a_refused_participant_is_let_go(place, monkeypatch):
-    tallies, made = [], inputs.ImageTally
+    tallies, made = [], scans.ImageTally
 
     def kept(*words):
         tally = made(*words)
         tallies.append(weakref.ref(tally))
         return tally
 
-    monkeypatch.setattr(inputs, "ImageTally", kept)
+    monkeypatch.setattr(scans, "ImageTally", kept)
     for path in images(place):
         change(path, np.zeros_like)
     plan = plan_participant(open_layout(place / "bids", ["01"]), "01", overrides=[f"mask.source={MASK}"])
