@@ -11,9 +11,9 @@ Object.assign(Viewer.prototype, {
     this.panel.querySelectorAll("details").forEach((details) => { if (open.has(details.dataset.name)) details.open = true; });
   },
 
-  /** Indices of the cursor in the whole image, its axes to the right, front and up. */
+  /** Indices of the cursor in the file, whose axes may run otherwise than those of the viewer. */
   original() {
-    return this.state.at.map((at, axis) => at + this.header.corner[axis]);
+    return this.header.file.map(([axis, first, step]) => first + step * this.state.at[axis]);
   },
 
   aboutVoxel(voxel) {

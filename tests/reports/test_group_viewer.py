@@ -144,6 +144,19 @@ def rows_in_order(path):
 
 
 @needs_chromium
+def test_a_voxel_is_named_by_its_indices_in_the_file(opened, study):
+    show(opened, 0)
+    (path,) = study.glob("sub-01/**/*_seg-group_dseg.nii.gz")
+    labels = nib.load(path)
+    viewer = f"{VIEWER}.viewer.shown"
+    opened.js(f"{viewer}.move(0, -2)")
+    at = opened.js(f"{viewer}.original()")
+    place = opened.js(f"{viewer}.position({viewer}.state.at)")
+    assert place == pytest.approx(nib.affines.apply_affine(labels.affine, at))
+    assert opened.js(f"{viewer}.data.clusterOf({viewer}.voxel)") + 1 == labels.dataobj[tuple(at)]
+
+
+@needs_chromium
 def test_a_voxel_shows_signals_within_an_eighth_of_the_noise(opened, study):
     show(opened, 3)
     means, *_ = truth(study, opened, 3)

@@ -1,8 +1,10 @@
 """The viewer as a reader uses it, in a real headless Chromium, against numbers computed from the derivatives."""
 
 import json
+import re
 import tomllib
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ from mrspec_prep.reports.viewer.fits import _pack_sparse
 from mrspec_prep.reports.viewer.packing import Block
 from mrspec_prep.reports.viewer.signals import encodings_of, equal_encodings
 from tests.reports.browser import CHROMIUM, browser
-from tests.reports.viewer_study import KERNEL, write_study
+from tests.reports.viewer_study import KERNEL, SHAPE, write_study
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is not tried in a browser")
 VIEWER = "document.querySelector('.viewer')"
@@ -52,7 +54,7 @@ def opened(chromium, study):
 
 
 class Truth:
-    """What the derivatives and the images say of a voxel, its axes to the right, front and up."""
+    """What the derivatives and the images say of a voxel by its indices in the file."""
 
     def __init__(self, out):
         self.folder = out / "sub-01" / "dwi"
@@ -66,30 +68,25 @@ class Truth:
         self.affine = read_map(self.folder / "sub-01_desc-roi_mask.nii.gz").affine
 
     def map(self, name, at):
-        return float(read_map(self.folder / f"sub-01_{name}.nii.gz").canonical().data[at])
-
-    def turned(self, volume, at):
-        """Value of a volume of the file at a place of the turned image: left to right, the last two axes swapped."""
-        x, y, z = at
-        return volume[volume.shape[0] - 1 - x, z, y]
+        return float(read_map(self.folder / f"sub-01_{name}.nii.gz").data[at])
 
     def means(self, values):
         return np.bincount(self.groups, values) / np.bincount(self.groups)
 
     def signals(self, at):
-        return np.array([self.turned(self.volumes[e], at) for e in range(len(self.volumes))])
+        return np.array([self.volumes[e][at] for e in range(len(self.volumes))])
 
     def spectrum(self, at):
-        return self.turned(self.spectra, at)
+        return self.spectra[at]
 
 
 def place(page):
-    """Cursor of the viewer, as indices of the turned image."""
+    """Cursor of the viewer, as indices in the file."""
     return tuple(int(part) for part in page.js(f"{VIEWER}.dataset.shown").split(","))
 
 
 def click(page, right, up):
-    """Click in the main slice at parts of its width and height; the voxel that should be there."""
+    """Click in the main slice at parts of its width and height; shape, plane and cursor of the box that is shown."""
     page.js(IN_SIGHT)
     left, top, width, height = page.js(
         "(() => { const b = document.querySelector('.views canvas').getBoundingClientRect();"
@@ -98,7 +95,7 @@ def click(page, right, up):
     page.js(f"delete {VIEWER}.dataset.shown")
     page.click(left + right * width, top + (1 - up) * height)
     page.wait(READY)
-    return page.js(f"[{VIEWER}.viewer.header.shape, {VIEWER}.viewer.header.corner, {VIEWER}.viewer.state.plane]")
+    return page.js(f"[{VIEWER}.viewer.header.shape, {VIEWER}.viewer.state.plane, {VIEWER}.viewer.state.at]")
 
 
 def choose_map(page, title):
@@ -136,11 +133,11 @@ def test_nothing_is_unpacked_before_the_viewer_is_in_sight(chromium, study):
 
 @pytest.mark.parametrize(("right", "up"), [(0.5, 0.5), (0.3, 0.62), (0.72, 0.35)])
 def test_a_click_shows_the_numbers_of_the_derivatives(opened, study, right, up):
-    shape, corner, plane = click(opened, right, up)
+    shape, plane, drawn = click(opened, right, up)
     at, truth = place(opened), Truth(study[0])
     across = [axis for axis in range(3) if axis != plane]
     for axis, part in zip(across, (right, up), strict=True):
-        assert at[axis] == corner[axis] + int(part * shape[axis])
+        assert drawn[axis] == int(part * shape[axis])
     signals, spectrum = truth.signals(at), truth.spectrum(at)
     sigma = truth.map("desc-noise_dwimap", at)
     fit, means = truth.means(truth.kernel @ spectrum), truth.means(signals)
@@ -163,9 +160,27 @@ def test_a_click_shows_the_numbers_of_the_derivatives(opened, study, right, up):
     assert number(value) == pytest.approx(truth.map("model-adct2_param-slow_desc-nnls_dwimap", at), abs=0.005)
     assert number(error) == pytest.approx(truth.map("model-adct2_param-slow_desc-nnlsstd_dwimap", at), abs=0.001)
     cluster = int(truth.map("seg-inspect_dseg", at))
-    certain = read_map(truth.folder / "sub-01_seg-inspect_probseg.nii.gz").canonical().data[at][cluster - 1]
+    certain = read_map(truth.folder / "sub-01_seg-inspect_probseg.nii.gz").data[at][cluster - 1]
     assert numbers["Tissue clusters"] == f"Cluster {cluster}"
     assert number(numbers[f"Probability: cluster {cluster}"]) == pytest.approx(certain, abs=0.001)
+
+
+@pytest.mark.parametrize("axes", ["LAS", "RAS", "PSR"])
+def test_a_voxel_is_named_by_its_indices_in_the_file(chromium, tmp_path, axes):
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(axes), SHAPE) @ np.diag([2.0, 3.0, 4.0, 1])
+    out = write_study(tmp_path / "out", tmp_path / "raw", affine=affine)
+    chromium.open(build_subject_report(out, "01"))
+    chromium.js(IN_SIGHT)
+    chromium.wait(READY)
+    noise = nib.load(out / "sub-01" / "dwi" / "sub-01_desc-noise_dwimap.nii.gz")
+    for right, up in ((0.4, 0.5), (0.6, 0.35)):
+        click(chromium, right, up)
+        words = chromium.js("document.querySelector('.where').textContent").replace("\u2212", "-")
+        at = tuple(map(int, re.match(r"Voxel (\d+), (\d+), (\d+)", words).groups()))
+        place_mm = [float(found) for found in re.findall(r"\b[xyz] (-?[\d.]+)", words)]
+        assert place_mm == pytest.approx(nib.affines.apply_affine(noise.affine, at), abs=0.51)
+        numbers = {row[0]: row[1] for row in table(chromium, "numbers") if len(row) == 2}
+        assert number(numbers["Noise"]) == pytest.approx(noise.get_fdata()[at], rel=0.006)
 
 
 def test_an_answer_takes_no_time(opened):
@@ -179,18 +194,17 @@ def test_an_answer_takes_no_time(opened):
 
 def test_keys_move_by_voxels_and_slices_and_focus_is_seen(opened):
     click(opened, 0.5, 0.5)
-    before = place(opened)
+    before, in_file = list(place(opened)), ((0, -1), (2, 1), (1, 1))  # runs left, up, front
     assert opened.js("document.activeElement === document.querySelector('.views canvas')")
     h, v = [axis for axis in range(3) if axis != opened.js(f"{VIEWER}.viewer.state.plane")]
     for key, axis, step in (("ArrowLeft", h, -1), ("ArrowUp", v, 1), ("ArrowRight", h, 1), ("ArrowDown", v, -1)):
         opened.press(key)
-        after = list(before)
-        after[axis] += step
-        opened.wait(f"{VIEWER}.dataset.shown === '{','.join(map(str, after))}'")
-        before = after
-    plane = 3 - h - v
+        along, sign = in_file[axis]
+        before[along] += sign * step
+        opened.wait(f"{VIEWER}.dataset.shown === '{','.join(map(str, before))}'")
+    along, sign = in_file[3 - h - v]
     opened.press("PageUp")
-    before[plane] += 1
+    before[along] += sign
     opened.wait(f"{VIEWER}.dataset.shown === '{','.join(map(str, before))}'")
     assert opened.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     said = opened.js("document.querySelector('[role=status]').textContent")

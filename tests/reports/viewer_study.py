@@ -14,12 +14,12 @@ SHAPE = (9, 11, 3)
 TISSUES = ((0.8, 60.0), (2.4, 150.0))  # D [um2/ms], T2 [ms]
 SIGMA = 12.0
 KERNEL = "adc-t2"
+AFFINE = np.array([[-2.0, 0, 0, 9], [0, 0, 4.0, -6], [0, 2.0, 0, -11], [0, 0, 0, 1]])  # runs left, up, front
 
 
-def write_study(out, raw, label="", region="slow", n_clusters=2):
+def write_study(out, raw, label="", region="slow", n_clusters=2, affine=AFFINE):
     """Write one participant; gives the output folder. ``label`` goes into every text that a file can hold."""
     rng = np.random.default_rng(4)
-    affine = np.array([[-2.0, 0, 0, 9], [0, 0, 4.0, -6], [0, 2.0, 0, -11], [0, 0, 0, 1]])  # runs left, up, front
     image = raw / "sub-01" / "dwi" / "sub-01_dwi.nii.gz"
     image.parent.mkdir(parents=True)
     encodings = Encodings(bvalue=np.tile([0, 0, 500, 1000, 1000, 2000], 3), echo_time=np.repeat([60, 90, 120], 6))

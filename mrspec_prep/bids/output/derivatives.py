@@ -64,6 +64,8 @@ class MapFile:
         The sidecar; empty where there is none.
     key : str or None
         Entry of ``data/maps.toml``.
+    turns : tuple of (int, int)
+        Of each axis of the file the axis of ``data``, and -1 where that runs the other way.
 
     """
 
@@ -71,11 +73,14 @@ class MapFile:
     affine: np.ndarray
     metadata: dict
     key: str | None
+    turns: tuple = ((0, 1), (1, 1), (2, 1))
 
     def canonical(self):
         """Same map with its axes flipped and swapped so that they run to the right, front and top."""
         image = nib.as_closest_canonical(nib.Nifti1Image(_storable(self.data), self.affine))
-        return MapFile(np.asarray(image.dataobj), image.affine, self.metadata, self.key)
+        to = nib.io_orientation(self.affine).astype(int).tolist()
+        turns = tuple((to[axis][0], sign * to[axis][1]) for axis, sign in self.turns)
+        return MapFile(np.asarray(image.dataobj), image.affine, self.metadata, self.key, turns)
 
     @property
     def voxel_size(self):

@@ -29,7 +29,7 @@ def scan_results(cluster_map, spectra, compressed):
     """
     labels = cluster_map.labels
     found = SeriesResults((None, "dwi", *(None for _ in NAME_ENTITIES)), labels=labels, cluster_spectra=spectra)
-    found.roi = MapFile(labels.data > 0, labels.affine, {}, "roi")
+    found.roi = MapFile(labels.data > 0, labels.affine, {}, "roi", labels.turns)
     if cluster_map.reference is not None:
         found.reference = MapFile(cluster_map.reference, labels.affine, {}, "reference")
     if compressed is not None:

@@ -96,7 +96,7 @@ def geometry(series, block, levels=None):
     affine[:3, 3] += affine[:3, :3] @ [low for low, _ in box]
     found = {
         "shape": [high - low for low, high in box],
-        "corner": [low for low, _ in box],
+        "file": indices_on_disk(series.roi, box),
         "affine": affine[:3].tolist(),
         "size": np.linalg.norm(affine[:3, :3], axis=0).tolist(),
         "plane": choose_view(roi, series.roi.affine).axis,
@@ -112,6 +112,12 @@ def geometry(series, block, levels=None):
         about = series.reference.key != "frames"
         found["image_title"] = map_entry("reference" if about else "frames")["title"]
     return found
+
+
+def indices_on_disk(roi, box):
+    """Of each axis of the file: axis of the box, index on disk where the box begins, and step, 1 or -1."""
+    return [[axis, box[axis][0] if step > 0 else roi.data.shape[axis] - 1 - box[axis][0], step]
+            for axis, step in roi.turns]  # fmt: skip
 
 
 def clusters_of(clusters, spectra, n, block):
