@@ -35,7 +35,7 @@ class Level:
     """Units of a member: what ``levels`` of the thread executor tells of it."""
 
     typical: float
-    strongest: float
+    norm_of_one: float
     constant: float
     log_level: float
 
@@ -103,7 +103,7 @@ def work_on(share):
         if any(one is None for one in held):
             return None
         if share.states is None:
-            return [Level(one.typical, one.strongest, one.constant, one.log_level) for one in held]
+            return [Level(one.typical, one.norm_of_one, one.constant, one.log_level) for one in held]
         sent = pickle.loads(share.states)
         found = for_blocks(len(held), 1, lambda i, _: member_statistics(held[i], i, sent), n_threads)
     return np.concatenate([_packed(one) for states in found for one in states])

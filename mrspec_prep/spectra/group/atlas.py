@@ -109,7 +109,7 @@ def apply_atlas(
     state.spectra = spectra.copy()
     steps.refresh(state)
     if variance:
-        sizes = prepared.typical / prepared.strongest / np.linalg.norm(state.means, axis=1)
+        sizes = prepared.norm_of_one / np.linalg.norm(state.means, axis=1)
         state.spectra *= sizes[:, None]
     elif gain is None:
         state.gains[:] = prepared.typical / float(np.median(np.linalg.norm(state.means, axis=1)))

@@ -191,7 +191,7 @@ def _fit(members, protocols, seeds, settings, executor, on_step, resume):
     stability, states = {}, []
     if resume is None:
         prepared = [
-            PreparedMember(member, protocols[member.protocol].n_encodings, variance, level.typical, level.strongest)
+            PreparedMember(member, protocols[member.protocol].n_encodings, variance, level.typical, level.norm_of_one)
             for member, level in zip(members, levels, strict=True)
         ]
         for m, rng in seeds.items():

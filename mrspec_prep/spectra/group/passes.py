@@ -249,7 +249,7 @@ class ThreadExecutor:
         self.pieces = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, PIECE)]
 
     def levels(self):
-        """For each member what its units are: an object with ``typical``, ``strongest`` and ``log_level``."""
+        """For each member what its units are: an object with ``typical``, ``norm_of_one`` and ``log_level``."""
         return self.prepared
 
     def expect(self, sent):

@@ -17,8 +17,9 @@ LARGEST_RATIO = 1e8  # of a voxel's 2-norm to its noise; the signals of files ar
 class PreparedMember:
     """A member and what one look at its voxels found; serves every pass over them.
 
-    ``typical`` is the median 2-norm of its voxels and ``strongest`` the largest mean signal of a volume
-    [signal units]; a voxel's unit is its 2-norm times strongest / typical (``scale="profiled"``) or 1.
+    ``typical`` is the median 2-norm of its voxels [signal units]. A voxel's unit is its 2-norm over ``norm_of_one``,
+    that of a signal whose strongest volume is 1 (``scale="profiled"``), or 1. It tells nothing of the other voxels:
+    the same tissue has the same units in every member of a protocol, whatever else the member is made of.
     ``constant`` is the sum of the log-likelihoods of zero mean signals [nats], ``log_level`` the mean log unit.
     """
 
@@ -26,7 +27,7 @@ class PreparedMember:
     n_encodings: int
     scale_variance: float
     typical: float
-    strongest: float
+    norm_of_one: float
     constant: float = 0.0
     log_level: float = 0.0
 
@@ -36,12 +37,12 @@ class PreparedMember:
         variances = np.array(self.member.noise_std[start:stop], dtype=float)
         energies = np.array(self.member.outside[start:stop], dtype=float)
         units = np.empty(len(signals))
-        to_units(signals, variances, energies, units, self.scale_variance > 0, self.typical, self.strongest)
+        to_units(signals, variances, energies, units, self.scale_variance > 0, self.typical, self.norm_of_one)
         return signals, variances, energies, units
 
 
 @compiled
-def to_units(signals, variances, energies, units, free, typical, strongest):
+def to_units(signals, variances, energies, units, free, typical, norm_of_one):
     """Bring a block to its voxels' units in place; ``variances`` holds sigma and ``energies`` the part outside."""
     n_voxels, n_ranks = signals.shape
     for n in range(n_voxels):
@@ -51,7 +52,7 @@ def to_units(signals, variances, energies, units, free, typical, strongest):
         unit = 1.0
         if free:
             norm = np.sqrt(energy)
-            unit = (norm if norm > 0.0 else typical) * (strongest / typical)
+            unit = (norm if norm > 0.0 else typical) / norm_of_one
             for k in range(n_ranks):
                 signals[n, k] /= unit
         units[n] = unit
@@ -82,24 +83,29 @@ def prepare_member(member, protocol, scale, name="member"):
 
     """
     norms = np.empty(member.n_voxels)
-    total = np.zeros(member.signals.shape[1])
     for start in range(0, member.n_voxels, BLOCK):
         part = slice(start, start + BLOCK)
         signals = np.array(member.signals[part], dtype=float)
         sigma, outside = np.asarray(member.noise_std[part], dtype=float), np.asarray(member.outside[part], dtype=float)
         _check_block(signals, sigma, outside, name, start)
         norms[part] = np.sqrt(np.maximum(outside, 0.0) + np.einsum("nk,nk->n", signals, signals))
-        total += signals.sum(axis=0)
     lit = norms > 0
     if not lit.any():
         raise ValueError(f"{name}: signals are zero everywhere")
     typical = float(np.median(norms[lit]))
-    strongest = float(np.abs(protocol.reduced.projection @ (total / member.n_voxels)).max())
-    strongest = strongest if strongest > 0 else typical
+    norm_of_one = _norm_of_one(protocol.reduced)
     variance = SCALE_VARIANCE if scale == "profiled" else 0.0
-    level = float(np.log(norms[lit]).mean() + np.log(strongest / typical)) if variance else 0.0
-    prepared = PreparedMember(member, protocol.n_encodings, variance, typical, strongest, log_level=level)
+    level = float(np.log(norms[lit]).mean() - np.log(norm_of_one)) if variance else 0.0
+    prepared = PreparedMember(member, protocol.n_encodings, variance, typical, norm_of_one, log_level=level)
     return replace(prepared, constant=_constant(prepared))
+
+
+def _norm_of_one(reduced):
+    """2-norm of a signal whose strongest volume is 1: geometric mean over the bins of a protocol's grid."""
+    peaks = np.abs(reduced.columns @ reduced.projection.T).max(axis=1)
+    norms = np.linalg.norm(reduced.columns, axis=1)
+    seen = peaks > 0
+    return float(np.exp(np.log(norms[seen] / peaks[seen]).mean()))
 
 
 def _check_block(signals, sigma, outside, name, start):

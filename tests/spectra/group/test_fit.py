@@ -1,6 +1,7 @@
 """EM of a group: the laws it keeps, the one-image fit it must equal, and the truth it must find."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,8 @@ def test_one_member_is_the_fit_of_its_image(world, protocols, scale, freedom):
 def test_two_protocols_and_sites_find_the_truth_and_never_fall(two_sites, protocols, scale, proportions):
     fit = fit_group(two_sites.members, protocols, 4, scale=scale, proportions=proportions)
     assert rand(two_sites, protocols, fit) > 0.98
-    assert fit.gains[1] / fit.gains[0] == pytest.approx(1.4, rel=0.02)
+    # latent scales: the same tissue has other units under another protocol, and a site's gain takes their mean
+    assert fit.gains[1] / fit.gains[0] == pytest.approx(1.4, rel=0.02 if scale == "fixed" else 0.04)
     weights = np.array([300, 300])
     assert weights @ np.log(fit.gains) == pytest.approx(0, abs=1e-9)
     assert (np.diff(fit.trace) >= -1e-9 * abs(fit.trace[-1])).all() and len(fit.trace) > 1
@@ -125,6 +127,16 @@ def test_the_number_of_clusters_is_chosen(one_protocol, protocols):
     assert found.best == 4
     alone = fit_group(one_protocol.members, protocols[:1], 4, seed=[0, 4])
     assert np.allclose(found.fits[4].spectra, alone.spectra, rtol=0, atol=1e-10)
+
+
+def test_a_tissue_is_one_cluster_where_groups_hold_different_shares_of_the_others(world, protocols):
+    """Units of a tissue must not depend on what else a participant is made of."""
+    rng = np.random.default_rng(8)
+    labels = [rng.choice(2, 600, p=[share, 1 - share]) for share in (0.6, 0.6, 0.4, 0.4)]
+    members = [world.member_of(world.simulate(one, seed=i)) for i, one in enumerate(labels)]
+    found = select_group(members, protocols[:1], (2, 3), n_starts=4)
+    assert found.best == 2
+    assert rand(SimpleNamespace(members=members, labels=labels), protocols, found.fits[2]) > 0.99
 
 
 def test_wrong_input_is_refused_in_words(world, one_protocol, protocols):
