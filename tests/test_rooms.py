@@ -27,7 +27,8 @@ STACKS = {
     + ["layout", "input", "output", "cohort"],
     "reports": ["words", "remark", "crashes", "html", "style", "mosaic", "cluster_words", "facts", "figures"]
     + ["spectrum_figures", "schedule_section", "component_section", "uncertainty", "maps", "collect", "scan_cnn"]
-    + ["compartments", "verdict", "methods", "overview", "viewer", "citations", "sections", "subject", "group"],
+    + ["compartments", "noise_floor", "verdict", "methods", "overview", "viewer", "citations", "sections"]
+    + ["subject", "group"],
     "workflows": ["running", "planning", "spectral", "fingerprinting", "participant", "group"],
     "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
     + ["space", "uncertainty", "clusters", "components", "group"],

@@ -65,6 +65,8 @@ class ExtractSignals(SimpleInterface):
             notes["notes"] += [STIMULATED.format(deficit=deficit)] * (deficit > CLEAR_DEFICIT)
         if "t1" in self.inputs.kernel["name"].split("-"):
             signals = self._signed(series, signals, notes)
+        elif holds_signs(signals):
+            notes["polarity"] = "signed"
         out = Path(runtime.cwd)
         np.save(out / "signals.npy", signals)
         self._results["measured"] = str(out / "signals.npy")

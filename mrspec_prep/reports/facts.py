@@ -3,6 +3,7 @@
 import numpy as np
 
 from mrspec_prep.bids.output.catalogue import axis_entry
+from mrspec_prep.physics import Encodings
 from mrspec_prep.reports.words import capital, count, join, number, short
 
 #: column of the volume table, factor to display units, symbol, unit, name
@@ -35,6 +36,21 @@ def n_distinct_encodings(columns):
     """Number of distinct encodings, direction ignored."""
     known = known_contrasts(columns)
     return len(np.unique(np.stack(list(known.values()), axis=1), axis=0)) if known else 0
+
+
+def encodings_of(columns, acquisition):
+    """Encodings of a volume table in BIDS units; None where it holds nothing that encodes."""
+    numbers = {name: v for name, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).all()}
+    times = {"echo_time": "TE", "inversion_time": "TI", "repetition_time": "TR"}
+    axes = {axis: numbers[name] * 1e3 for axis, name in times.items() if name in numbers}
+    if "b" in numbers:
+        axes["bvalue"] = numbers["b"]
+    if {"gx", "gy", "gz"} <= set(numbers):
+        axes["direction"] = np.stack([numbers[name] for name in ("gx", "gy", "gz")], axis=1)
+    efficiency = acquisition.get("InversionEfficiency")
+    if "inversion_time" in axes and efficiency not in (None, 1.0):
+        axes["inversion_efficiency"] = np.full(len(axes["inversion_time"]), float(efficiency))
+    return Encodings(**axes) if set(axes) - {"direction", "inversion_efficiency"} else None
 
 
 def ranges_in_words(columns):

@@ -19,7 +19,7 @@ from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.mosaic import choose_view, stitch
 from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range
-from mrspec_prep.reports.verdict import judge
+from mrspec_prep.reports.verdict import SNR_LOW, judge
 from mrspec_prep.reports.words import join, number, percent, place_in_words, rough, short
 
 FEW_SLICES = 2
@@ -86,7 +86,8 @@ def key_figures(series, words):
             add("encodings", number(n_distinct_encodings(series.columns)))
     snr = snr_map(series)
     if snr is not None and (snr > 0).any():
-        add("median SNR", f"{np.median(snr[snr > 0]):.0f}")
+        middle = np.median(snr[snr > 0])
+        add("median SNR", f"{middle:.{int(middle < SNR_LOW)}f}")
     for key in series.parameters:
         values = series.values(key)
         if key in TISSUE[:4] and values is not None and len(values):

@@ -9,11 +9,14 @@ from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.compartments.words import classified, remarks_on_compartments
 from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
 from mrspec_prep.reports.maps.words import fitted, remarks_on_maps
+from mrspec_prep.reports.noise_floor import noise_floor
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
 from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, percent, power
 
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
 RESIDUAL_LOW, RESIDUAL_HIGH, RESIDUAL_BAD = 0.7, 1.3, 3.0  # RMS over its expectation
+FLOOR_SNR = 3.0  # of the reference image, below which most magnitudes are floor
+FLOOR_BIAS, FLOOR_BIAS_BAD = 0.02, 0.08  # share of the reference: T2* 3 % and 60 % too long (docs/noise.md)
 FEW = 0.02  # share of voxels below which a cluster is called small
 ALPHA_UNMET_OK = 0.05  # share of voxels in which the rule for alpha may fail without a warning
 GAP_OK = 1e-6  # relative duality gap that no map can show
@@ -57,8 +60,11 @@ def judge(series, words, crashed=False):
     texts = words["verdict"]
     parts = (_what, _resolution, _noise, _residual, _certificate, _weights, _clustering, _mixing, _gaps)
     remarks = [remark for part in parts for remark in part(series, texts)]
-    remarks = [*(Remark(text) for text in fitted(series, words)), *classified(series, words), *remarks]
+    floor = list(_floor(series, words))
+    remarks = [*(Remark(text) for text in fitted(series, words)), *classified(series, words), *floor, *remarks]
     remarks += remarks_on_maps(series, words, noise_method(series))
+    if any(remark.weight == PROBLEM for remark in floor):
+        remarks = [_with_floor(remark, texts) for remark in remarks]
     remarks += remarks_on_compartments(series, words)
     missing = [words["steps"][step] for step in series.missing_steps()]
     if missing:
@@ -119,7 +125,27 @@ def _noise(series, texts):
     kind, weight = ("snr_good", GOOD) if snr >= SNR_GOOD else ("snr_moderate", CAUTION)
     if snr < SNR_LOW:
         kind = "snr_low"
-    yield Remark(texts[kind].format(snr=f"{snr:.0f}"), weight, None if weight == GOOD else texts["look_snr"])
+    text = texts[kind].format(snr=f"{snr:.{int(snr < SNR_LOW)}f}")
+    yield Remark(text, weight, None if weight == GOOD else texts["look_snr"])
+
+
+def _floor(series, words):
+    """Whether the noise floor of magnitudes was taken for signal."""
+    floor = noise_floor(series, words)
+    if floor is None or (floor.snr >= FLOOR_SNR and floor.bias <= FLOOR_BIAS):
+        return
+    texts, said = words["verdict"], {"weak": percent(floor.weak), "bias": percent(floor.bias)}
+    residual = series.values("residual")
+    overstated = residual is not None and len(residual) and float(np.median(residual)) < RESIDUAL_LOW
+    if not overstated and (floor.snr < FLOOR_SNR or floor.bias > FLOOR_BIAS_BAD):
+        yield Remark(texts["floor_high"].format(**said), PROBLEM, texts["look_snr"])
+    else:
+        yield Remark(texts["floor"].format(**said), CAUTION, texts["look_snr"])
+
+
+def _with_floor(remark, texts):
+    """A remark on the residual that says what it is that the fit explains."""
+    return Remark(remark.text.replace(*texts["explains_floor"]), remark.weight, remark.look)
 
 
 def _residual(series, texts):

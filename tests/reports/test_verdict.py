@@ -90,6 +90,50 @@ def test_low_signal_to_noise_is_said(verdict):
     assert found.level == CAUTION and "do not read single voxels" in text
 
 
+@pytest.fixture
+def weak(verdict):
+    """Function: noise level and facts of the acquisition -> verdict and its text."""
+
+    def give(noise, **facts):
+        def change(series):
+            series.noise.data[:] = noise
+            series.acquisition.update(facts)
+
+        return verdict(change=change)
+
+    return give
+
+
+@pytest.mark.parametrize("law", ["gaussian", "student-t"])
+def test_noise_that_hides_the_signal_is_a_problem_whose_remedy_is_named(weak, law):
+    found, text = weak(500.0, NoiseDistribution=law)
+    assert found.level == PROBLEM
+    assert "noise floor" in text and "Rician bias" in text and "--set noise.distribution=rician" in text
+    assert "explains the signal and the noise floor together" in text and "it explains the signal." not in text
+
+
+def test_a_floor_below_the_last_volumes_only_is_a_warning(weak):
+    found, text = weak(60.0)
+    assert found.level == CAUTION
+    assert "magnitudes lie below three times the noise" in text and "--set noise.distribution=rician" in text
+
+
+def test_noise_that_the_residual_shows_to_be_overestimated_makes_no_floor(verdict):
+    def given(series):
+        series.noise.data[:] = 500.0
+
+    found, text = verdict(change=given, residual=0.1)
+    assert found.level == CAUTION and "overestimated" in text
+
+
+@pytest.mark.parametrize(
+    "facts", [{"NoiseDistribution": "rician"}, {"NoiseDistribution": "nc-chi"}, {"Polarity": "signed"}]
+)
+def test_no_floor_is_seen_where_the_fit_knows_it_or_signals_hold_their_sign(weak, facts):
+    found, text = weak(500.0, **facts)
+    assert found.level == CAUTION and "floor" not in text
+
+
 def test_a_criterion_that_still_falls_is_said(verdict):
     found, text = verdict(falling=True)
     assert found.level == CAUTION and "still falling at the largest number of clusters tried (10)" in text

@@ -14,13 +14,14 @@ from mrspec_prep.bids.output.measured import measured_volumes
 from mrspec_prep.bids.output.spectra_files import read_cluster_spectra, read_nnls_spectra
 from mrspec_prep.physics import kernel_matrix
 from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.facts import encodings_of
 from mrspec_prep.reports.html import Group, Page, Section, render, table_block
 from mrspec_prep.reports.overview import overview_blocks
 from mrspec_prep.reports.subject import build_subject_report
 from mrspec_prep.reports.viewer.block import viewer_blocks
 from mrspec_prep.reports.viewer.fits import _pack_sparse
 from mrspec_prep.reports.viewer.packing import Block
-from mrspec_prep.reports.viewer.signals import encodings_of, equal_encodings
+from mrspec_prep.reports.viewer.signals import equal_encodings
 from tests.reports.browser import CHROMIUM, browser
 from tests.reports.viewer_study import KERNEL, SHAPE, write_study
 

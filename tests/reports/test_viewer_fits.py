@@ -12,9 +12,10 @@ from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.physics.models import MODELS
 from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.facts import encodings_of
 from mrspec_prep.reports.viewer.block import viewer_blocks
 from mrspec_prep.reports.viewer.packing import MISSING, Block, quantised, script_json
-from mrspec_prep.reports.viewer.signals import encodings_of, equal_encodings
+from mrspec_prep.reports.viewer.signals import equal_encodings
 from tests.reports.maps_study import add_maps
 from tests.reports.viewer_study import write_study
 

@@ -6,6 +6,7 @@ from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
 from mrspec_prep.bids.output.derivatives import read_map
 from mrspec_prep.bids.output.measured import canonical_order
 from mrspec_prep.reports.collect import UNREADABLE
+from mrspec_prep.reports.facts import encodings_of
 from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.schedule_section import is_schedule
@@ -19,7 +20,6 @@ from mrspec_prep.reports.viewer.signals import (
     MOST_SIGNALS,
     OF_SIGMA,
     contrasts_of,
-    encodings_of,
     equal_encodings,
     read_signals,
 )

@@ -6,7 +6,6 @@ import numpy as np
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.output.measured import canonical_order, measured_volumes
-from mrspec_prep.physics import Encodings
 from mrspec_prep.reports.facts import CONTRASTS, known_contrasts
 
 MOST_SIGNALS = 6_000_000  # values of one page: about 10 MB of it
@@ -65,21 +64,6 @@ def contrasts_of(columns):
             found.append({"symbol": symbol, "unit": unit, "name": title, "values": known[name].tolist()})
     n = len(next(iter(columns.values())))
     return found or [{"symbol": "volume", "unit": "", "name": "volume", "values": list(range(1, n + 1))}]
-
-
-def encodings_of(columns, acquisition):
-    """Encodings of a volume table in BIDS units; None where it holds nothing that encodes."""
-    numbers = {name: v for name, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).all()}
-    times = {"echo_time": "TE", "inversion_time": "TI", "repetition_time": "TR"}
-    axes = {axis: numbers[name] * 1e3 for axis, name in times.items() if name in numbers}
-    if "b" in numbers:
-        axes["bvalue"] = numbers["b"]
-    if {"gx", "gy", "gz"} <= set(numbers):
-        axes["direction"] = np.stack([numbers[name] for name in ("gx", "gy", "gz")], axis=1)
-    efficiency = acquisition.get("InversionEfficiency")
-    if "inversion_time" in axes and efficiency not in (None, 1.0):
-        axes["inversion_efficiency"] = np.full(len(axes["inversion_time"]), float(efficiency))
-    return Encodings(**axes) if set(axes) - {"direction", "inversion_efficiency"} else None
 
 
 def read_signals(out_dir, series, grid, group_of, labels, n_clusters, most=MOST_SIGNALS):
