@@ -124,6 +124,11 @@ def finished_key(out_dir, subject):
     return key if all(_size(Path(out_dir) / name) == size for name, size in sizes.items()) else None
 
 
+def anyone_finished(out_dir):
+    """Whether a participant of a dataset has been finished, and its record is still there."""
+    return any(Path(out_dir).glob("sub-*/log/finished.json"))
+
+
 def _page(subject):
     return f"sub-{subject}.html"
 

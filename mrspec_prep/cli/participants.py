@@ -36,6 +36,7 @@ from mrspec_prep.workflows.participant import (
     series_settings,
 )
 from mrspec_prep.workflows.planning.feasibility import check_feasible, check_memory
+from mrspec_prep.workflows.planning.group import check_group_to_come, different_grids
 from mrspec_prep.workflows.planning.inputs import check_inputs_of
 from mrspec_prep.workflows.planning.participant import plan_participant
 from mrspec_prep.workflows.running.execution import (
@@ -73,7 +74,7 @@ def run_participants(args, settings, run_id, resources):
     Raises
     ------
     InputError
-        Nothing can be planned at all.
+        Nothing can be planned at all, or not the group that is asked for as well.
 
     """
     bids_dir, out_dir = Path(settings.bids_dir), Path(settings.out_dir)
@@ -97,6 +98,10 @@ def run_participants(args, settings, run_id, resources):
     if not plans:
         LOGGER.error("No participant can be processed: nothing was computed.")
         return EXIT_USAGE, sorted(refused)
+    if "group" in args.analysis_level:
+        check_group_to_come(plans)
+    for error in different_grids(plans):
+        LOGGER.info("note: a group level over these participants would refuse them: %s", error)
     _, _, resources = plugin_and_room(args.use_plugin, resources)
     if args.dry_run:
         resources = resources.shared_by(sum(len(plan.series) for plan in plans))

@@ -16,7 +16,7 @@ from mrspec_prep.bids.atomic import remove_all_leftovers
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.filters import filter_warnings
 from mrspec_prep.cli.group import run_group
-from mrspec_prep.cli.history import WorkDirError
+from mrspec_prep.cli.history import WorkDirError, anyone_finished
 from mrspec_prep.cli.messages import start_logging
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE, build_parser
 from mrspec_prep.cli.participants import run_participants
@@ -186,6 +186,9 @@ def _run(args, run_id):
     except USAGE_ERRORS as error:
         if "participant" not in args.analysis_level:
             raise
+        if args.dry_run and not anyone_finished(settings.out_dir):
+            LOGGER.info("The group is planned once participants are finished: ask again then")
+            return code
         LOGGER.error("FAILED: the group level was not run: %s", error)
         return EXIT_FAILED
     if failed:

@@ -257,7 +257,7 @@ def test_another_grid_is_refused_with_what_to_type(out):
     out.add("03", protocol=small_protocol())
     message = refusal(out.root)
     assert "different grids" in message and "sub-03" in message
-    typed = "--set kernel.diffusivity=[0.1,40] --set kernel.t2star=[10,800] --set kernel.points=[6,7]"
+    typed = "--set 'kernel.diffusivity=[0.1,100]' --set 'kernel.t2star=[10,800]' --set 'kernel.points=[6,7]'"
     assert message.endswith(typed)
 
 

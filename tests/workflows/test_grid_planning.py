@@ -100,6 +100,6 @@ def test_what_the_kernel_has_no_use_for_is_refused_and_its_origin_named(tmp_path
 
 
 def test_the_group_level_says_how_to_type_a_grid_by_hand():
-    assert to_type(Grid(t2=[10, 20, 50])) == '--set "kernel.grid.t2=[10,20,50]"'
+    assert to_type(Grid(t2=[10, 20, 50])) == "--set 'kernel.grid.t2=[10,20,50]'"
     mixed = to_type(Grid(diffusivity=np.geomspace(0.1, 10, 5), t2=[10, 20, 50]))
-    assert mixed == '--set kernel.diffusivity=[0.1,10] --set "kernel.grid.t2=[10,20,50]" --set kernel.points=[5,3]'
+    assert mixed == "--set 'kernel.diffusivity=[0.1,10]' --set 'kernel.grid.t2=[10,20,50]' --set 'kernel.points=[5,3]'"

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from mrspec_prep.bids.errors import InputError
-from mrspec_prep.physics import AXIS_UNITS
+from mrspec_prep.physics import AXIS_UNITS, Grid
 
 SHOWN = 8  # participants named in a message
 SAME = 1e-6  # relative: axes that differ by less are the same grid
@@ -141,13 +141,26 @@ def check_same_grid(found):
             by_hash[header.grid_hash] = match
     if len(grids) > 1:
         by_grid = _grouped(found, lambda header: by_hash[header.grid_hash])
-        most = grids[next(iter(by_grid))]
         raise InputError(
             "the spectra of participants are on different grids",
             value=_who({in_words(grids[index]): who for index, who in by_grid.items()}),
-            remedy=f"run the participant level for all with one grid: {to_type(most)}",
+            remedy=f"run the participant level for all with one grid: {to_type(covering(grids))}",
         )
     return grids[0]
+
+
+def covering(grids):
+    """Grid that reaches over all of several of one kernel, with the most points that one of them has on each axis."""
+    axes = {}
+    for name in grids[0].names:
+        given = [getattr(grid, name) for grid in grids]
+        if all(_same_axis(given[0], axis) for axis in given):
+            axes[name] = given[0]
+            continue
+        low, high, n = min(axis[0] for axis in given), max(axis[-1] for axis in given), max(map(len, given))
+        linear = low <= 0 or all(_same_axis(axis, np.linspace(axis[0], axis[-1], len(axis))) for axis in given)
+        axes[name] = np.linspace(low, high, n) if linear else np.geomspace(low, high, n)
+    return Grid(**axes)
 
 
 def in_words(grid):
@@ -162,19 +175,20 @@ def to_type(grid):
     """Options that give a grid its ends and its points, or its values where they are not logarithmic."""
     words = []
     for name, axis in zip(grid.names, grid.axes, strict=True):
-        if axis[0] > 0 and np.allclose(axis, np.geomspace(axis[0], axis[-1], len(axis)), rtol=SAME, atol=0):
-            words.append(f"--set kernel.{name}=[{axis[0]:.9g},{axis[-1]:.9g}]")
+        if axis[0] > 0 and _same_axis(axis, np.geomspace(axis[0], axis[-1], len(axis))):
+            words.append(f"--set 'kernel.{name}=[{axis[0]:.9g},{axis[-1]:.9g}]'")
         else:
-            words.append(f'--set "kernel.grid.{name}=[{",".join(f"{value:.9g}" for value in axis)}]"')
+            words.append(f"--set 'kernel.grid.{name}=[{','.join(f'{value:.9g}' for value in axis)}]'")
     by_hand = all("kernel.grid" in word for word in words)
-    return " ".join(words if by_hand else [*words, f"--set kernel.points=[{','.join(str(n) for n in grid.shape)}]"])
+    return " ".join(words if by_hand else [*words, f"--set 'kernel.points=[{','.join(str(n) for n in grid.shape)}]'"])
 
 
 def _same(first, second):
-    return first.names == second.names and all(
-        len(one) == len(other) and np.allclose(one, other, rtol=SAME, atol=0)
-        for one, other in zip(first.axes, second.axes, strict=True)
-    )
+    return first.names == second.names and all(map(_same_axis, first.axes, second.axes))
+
+
+def _same_axis(first, second):
+    return len(first) == len(second) and np.allclose(first, second, rtol=SAME, atol=0)
 
 
 def _grouped(found, kind):

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mrspec_prep import __version__
+from mrspec_prep.bids.cohort.checks import check_kernel, check_same_grid
 from mrspec_prep.bids.cohort.collect import Cohort, collect_cohort
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.bids.output.group_files import group_file, template_file
 from mrspec_prep.bids.output.spectra_files import ClusterSpectra, read_cluster_spectra
 from mrspec_prep.options import Options, load_options
+from mrspec_prep.physics import Grid
 from mrspec_prep.physics.hashes import grid_hash
 
 COMPARED = "group"  # column of participants.tsv that is compared where the user names none
@@ -143,6 +145,60 @@ def plan_group(settings, workflow=None):
     options = replace(options, kernel=replace(options.kernel, name=cohort.kernel))
     name = workflow.stem if workflow else NO_WORKFLOW
     return GroupPlan(cohort, options, name, settings.random_seed, _compared(options.group.compare, cohort), atlas)
+
+
+def check_group_to_come(plans):
+    """Refuse participants who, once they are finished, could not be one group.
+
+    Parameters
+    ----------
+    plans : sequence of ParticipantPlan
+
+    Raises
+    ------
+    InputError
+        Spectra of several kernels while the settings name none, or on several grids.
+
+    """
+    found = _to_come(plans)
+    if not found:
+        return
+    wanted = {one.options.kernel.name for plan in plans for one in plan.series if one.options.wants_spectra}
+    kernel = check_kernel(found, wanted.pop() if len(wanted) == 1 else "auto")
+    check_same_grid([pair for pair in found if pair[1].kernel == kernel])
+
+
+def different_grids(plans):
+    """Why participants could not be one group, for each kernel whose spectra would lie on different grids."""
+    found, refusals = _to_come(plans), []
+    for kernel in dict.fromkeys(header.kernel for _, header in found):
+        try:
+            check_same_grid([pair for pair in found if pair[1].kernel == kernel])
+        except InputError as error:
+            refusals.append(error)
+    return refusals
+
+
+@dataclass(frozen=True)
+class _ToCome:
+    """What the group level will find of a series: whose it is, or the header of its compressed signals."""
+
+    subject: str = ""
+    session: str | None = None
+    kernel: str = ""
+    grid: Grid | None = None
+    grid_hash: str = ""
+
+
+def _to_come(plans):
+    """Pairs as ``collect_cohort`` makes them, of the series whose spectra are wanted."""
+    found = []
+    for plan in plans:
+        for one in (one for one in plan.series if one.options.wants_spectra):
+            grid = one.grid
+            header = _ToCome(kernel=one.kernel, grid=grid, grid_hash=grid_hash(grid))
+            found.append((_ToCome(plan.subject, one.series.session), header))
+    return found
 
 
 def read_atlas(path, cohort):
