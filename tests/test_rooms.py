@@ -25,10 +25,10 @@ ALLOWED = {
 STACKS = {
     "bids": ["errors", "names", "json_files", "yaml_files", "uris", "locks", "atomic", "nifti", "filters", "dataset"]
     + ["layout", "input", "output", "cohort"],
-    "reports": ["words", "remark", "crashes", "html", "style", "mosaic", "cluster_words", "facts", "figures"]
-    + ["spectrum_figures", "schedule_section", "component_section", "uncertainty", "maps", "collect", "scan_cnn"]
-    + ["compartments", "noise_floor", "verdict", "methods", "overview", "viewer", "citations", "sections"]
-    + ["subject", "group"],
+    "reports": ["words", "remark", "crashes", "html", "style", "mosaic", "cluster_words", "facts", "resolution"]
+    + ["figures", "spectrum_figures", "schedule_section", "component_section", "uncertainty", "maps", "collect"]
+    + ["scan_cnn", "compartments", "noise_floor", "verdict", "methods", "overview", "viewer", "citations"]
+    + ["sections", "subject", "group"],
     "workflows": ["running", "planning", "spectral", "fingerprinting", "participant", "group"],
     "spectra": ["compression", "voxelwise", "regions", "noise", "design"]
     + ["space", "uncertainty", "clusters", "components", "group"],

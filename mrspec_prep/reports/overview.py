@@ -17,10 +17,11 @@ from mrspec_prep.reports.maps.collect import entry_of
 from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.mosaic import choose_view, stitch
+from mrspec_prep.reports.resolution import marginal_peaks, title_of_found, unresolved_axes
 from mrspec_prep.reports.schedule_section import is_schedule
 from mrspec_prep.reports.style import color_range
 from mrspec_prep.reports.verdict import SNR_LOW, judge
-from mrspec_prep.reports.words import join, number, percent, place_in_words, rough, short
+from mrspec_prep.reports.words import number, percent, place_in_words, rough, short
 
 FEW_SLICES = 2
 MOST_LABELS = 255
@@ -132,18 +133,20 @@ def found_in_words(series, words):
 def _clusters_found(series, roi):
     labels = np.nan_to_num(series.labels.data).clip(0, MOST_LABELS).astype(int)
     clusters, grid = series.clusters, series.cluster_spectra.grid
-    told = series.acquisition.get("ResolvedAxes")
-    unresolved = [axis for axis in grid.names if told is not None and axis not in told and axis in series.parameters]
-    resolved = [axis for axis in grid.names if axis not in unresolved]
+    unresolved = unresolved_axes(series)
+    known = known_contrasts(series.columns)
+    lowest = {name: float(values.min()) for name, values in known.items()}
     table = palette([_color(series, m) for m in range(max(len(clusters), labels.max()))])
     entries = []
     for m, cluster in enumerate(clusters):
         share = percent(cluster["weight"]) if "weight" in cluster else ""
-        text = ", ".join([*_peak(cluster, grid, resolved), *_means(series, labels[roi] == m + 1, unresolved)])
+        if unresolved:
+            peak = marginal_peaks(series.cluster_spectra.spectra[m], grid, unresolved, lowest)
+            text = ", ".join([*([peak] if peak else []), *_means(series, labels[roi] == m + 1, unresolved)])
+        else:
+            text = ", ".join(_peak(cluster, grid))
         entries.append({"name": str(m + 1), "color": _color(series, m), "share": share, "text": text})
-    title = "Tissue clusters: share of the voxels, largest peak" if resolved else "Tissue clusters: share of the voxels"
-    symbols = join([axis_entry(axis)["symbol"] for axis in unresolved])
-    title += f", mean {symbols} (its spectrum is not resolved)" if unresolved else ""
+    title = title_of_found(grid, unresolved, [axis for axis in unresolved if axis in series.parameters])
     return {"title": title, "entries": entries} | picture_of(series, roi, table[labels])
 
 
@@ -152,12 +155,12 @@ def _color(series, index):
     return color_of(series.clusters[index] if index < len(series.clusters) else {}, index)
 
 
-def _peak(cluster, grid, axes):
-    """Place of the largest peak along some axes, in words."""
+def _peak(cluster, grid):
+    """Place of the largest peak, in words."""
     peaks = cluster.get("peaks") or [{}]
     known = [axis for axis in grid.names if axis in peaks[0]]
     places = zip(known, place_in_words(peaks[0], grid), strict=True)
-    return [f"{axis_entry(axis)['symbol']} {place}" for axis, place in places if axis in axes]
+    return [f"{axis_entry(axis)['symbol']} {place}" for axis, place in places]
 
 
 def _means(series, inside_cluster, axes):

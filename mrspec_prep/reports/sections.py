@@ -17,6 +17,7 @@ from mrspec_prep.reports.maps.section import map_blocks, prior_blocks, trust_blo
 from mrspec_prep.reports.methods import cited_keys, compose, methods_facts, numbered, reference_in_words
 from mrspec_prep.reports.mosaic import choose_view
 from mrspec_prep.reports.overview import overview_blocks
+from mrspec_prep.reports.resolution import unresolved_axes
 from mrspec_prep.reports.scan_cnn.section import scan_blocks
 from mrspec_prep.reports.schedule_section import is_schedule, schedule_blocks
 from mrspec_prep.reports.spectrum_figures import (
@@ -223,10 +224,10 @@ def _spectra(series, words, pen):
         figure = overlay_figure(clusters.spectra, grid, names[first:], colors[first:], peaks[first:])
         yield pen.figure(figure, "overlay", words["captions"]["overlay"])
     if same_grid:
-        yield peak_table(series, series.slug)
+        yield peak_table(series, series.slug, unresolved_axes(series))
 
 
-def peak_table(series, viewer):
+def peak_table(series, viewer, unresolved=()):
     """Clusters as a table, one row each with its largest peaks; a row shows its cluster in the viewer of that name."""
     clusters, grid = series.clusters, series.grid
     n_peaks = max([1, *(min(len(cluster["peaks"]), MAX_PEAKS) for cluster in clusters)])
@@ -241,6 +242,9 @@ def peak_table(series, viewer):
     titles = [f"{which} peak: {order}" for which in ("largest", "second", "third")[:n_peaks]]
     colors = [color_of(cluster, index) for index, cluster in enumerate(clusters)]
     note = "In brackets: share of the peak in the cluster's spectrum."
+    if unresolved:
+        symbols = join([axis_entry(axis)["symbol"] for axis in unresolved])
+        note += f" Where a peak lies along {symbols} is no evidence: the protocol tells its mean only."
     return table_block(["cluster", "of voxels", *titles], rows, note, colors, words=True)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.compartments.words import classified, remarks_on_compartments
-from mrspec_prep.reports.facts import CONTRAST_OF_AXIS, distinct_values, n_distinct_encodings
+from mrspec_prep.reports.facts import distinct_values, n_distinct_encodings
 from mrspec_prep.reports.maps.words import fitted, remarks_on_maps
 from mrspec_prep.reports.noise_floor import noise_floor
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
+from mrspec_prep.reports.resolution import two_valued, unresolved_axes
 from mrspec_prep.reports.words import at_edge, capital, count, join, kernel_in_words, number, percent, power
 
 SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels are fair; below, not even for a glance
@@ -102,15 +103,12 @@ def _what(series, texts):
 def _resolution(series, texts):
     """What the protocol cannot tell however good the fit."""
     axes = series.grid.names if series.grid else ()
-    distinct = distinct_values(series.columns)
-    blind = [axis for axis in axes if distinct.get(CONTRAST_OF_AXIS[axis]) == 2 and f"two_values_{axis}" in texts]
+    blind = [axis for axis in two_valued(axes, distinct_values(series.columns)) if f"two_values_{axis}" in texts]
     for axis in blind:
         yield Remark(texts[f"two_values_{axis}"], CAUTION)
-    resolved = series.acquisition.get("ResolvedAxes")
-    if resolved is not None:
-        rest = [axis_entry(axis)["symbol"] for axis in axes if axis not in resolved and axis not in blind]
-        if rest:
-            yield Remark(texts["unresolved"].format(axes=join(rest)), CAUTION)
+    rest = [axis_entry(axis)["symbol"] for axis in unresolved_axes(series) if axis not in blind]
+    if rest:
+        yield Remark(texts["unresolved"].format(axes=join(rest)), CAUTION)
 
 
 def _noise(series, texts):

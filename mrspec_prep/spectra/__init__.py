@@ -1,5 +1,6 @@
 """Spectra, clusters and noise from signals: arrays in, frozen results out."""
 
+from mrspec_prep.physics.peaks import Peak, find_peaks
 from mrspec_prep.spectra.clusters.inspect_em import InspectResult, fit_inspect
 from mrspec_prep.spectra.clusters.selection import Selection, select_n_clusters
 from mrspec_prep.spectra.components.inspect_map import InspectMapResult, fit_inspect_map
@@ -10,7 +11,6 @@ from mrspec_prep.spectra.noise.image_noise import noise_mppca
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel
 from mrspec_prep.spectra.noise.polarity import restore_polarity
 from mrspec_prep.spectra.regions.integration import default_regions, integrate_regions, mean_parameters
-from mrspec_prep.spectra.regions.peaks import Peak, find_peaks
 from mrspec_prep.spectra.space.neighbours import Neighbours, neighbours_of
 from mrspec_prep.spectra.space.sharing import SharedSignals, share_signals
 from mrspec_prep.spectra.voxelwise.alpha import AlphaChoice, choose_alpha

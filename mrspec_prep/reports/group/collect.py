@@ -14,6 +14,8 @@ from mrspec_prep.bids.uris import path_of_uri
 from mrspec_prep.reports.cluster_words import color_of
 from mrspec_prep.reports.collect import NAME_ENTITIES, UNREADABLE
 from mrspec_prep.reports.crashes import newest_crashes
+from mrspec_prep.reports.facts import known_contrasts
+from mrspec_prep.reports.resolution import two_valued
 
 FILES = {
     "participants": "group_participants.tsv",
@@ -124,6 +126,22 @@ class GroupResults:
         """Participants with at least one scan included."""
         values = self.column("participant_id")
         return 0 if values is None else len(set(values))
+
+    @property
+    def contrasts(self):
+        """Values of each contrast over all protocols, b-values of one shell as one: b [s/mm2], TE, TI [ms]."""
+        found = {}
+        for protocol in self.about.get("Protocols", []):
+            for name in ("b", "TE", "TI"):
+                found.setdefault(name, []).extend(protocol.get(name) or [])
+        known = known_contrasts({name: np.array(values, float) for name, values in found.items()})
+        return {name: np.unique(values) for name, values in known.items()}
+
+    @property
+    def unresolved(self):
+        """Axes of the spectra along which the protocols tell a mean only: two values of their contrast in all."""
+        counts = {name: len(values) for name, values in self.contrasts.items()}
+        return two_valued(self.grid.names, counts) if self.grid else []
 
     def tests(self, column):
         """Facts and rows of the tests against one column, or (None, {})."""

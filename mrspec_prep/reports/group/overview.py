@@ -4,11 +4,13 @@ import numpy as np
 
 from mrspec_prep.bids.output.catalogue import axis_entry
 from mrspec_prep.reports.collect import UNREADABLE
+from mrspec_prep.reports.facts import CONTRAST_OF_AXIS
 from mrspec_prep.reports.group.collect import read_cluster_map
 from mrspec_prep.reports.group.scan import scan_results
 from mrspec_prep.reports.group.verdict import judge_group, scans_in_words
 from mrspec_prep.reports.html import verdict_block
 from mrspec_prep.reports.overview import palette, picture_of
+from mrspec_prep.reports.resolution import RELAXATION, marginal_peaks, mean_in_words, title_of_found
 from mrspec_prep.reports.words import capital, count, number, percent, place_in_words
 
 RANGES = (("b", 1.0, "s/mm²"), ("TE", 1e3, "ms"), ("TI", 1e3, "ms"))
@@ -87,13 +89,25 @@ def found_clusters(results):
         return None
     entries = []
     for index, cluster in enumerate(results.clusters[:MOST_ENTRIES]):
-        peaks, names = cluster.get("peaks") or [], results.grid.names
-        places = [f"{axis_entry(a)['symbol']} {p}" for a, p in zip(names, place_in_words(peaks[0], results.grid),
-                                                                   strict=True)] if peaks else []  # fmt: skip
         share = percent(cluster["weight"]) if "weight" in cluster else ""
         entries.append({"name": str(index + 1), "color": results.colors[index], "share": share,
-                        "text": ", ".join(places)})  # fmt: skip
-    return {"title": "Tissue clusters: share of the voxels, largest peak", "entries": entries} | _typical_map(results)
+                        "text": cluster_in_words(results, index)})  # fmt: skip
+    means = [axis for axis in results.unresolved if axis in RELAXATION]
+    title = title_of_found(results.grid, results.unresolved, means)
+    return {"title": title, "entries": entries} | _typical_map(results)
+
+
+def cluster_in_words(results, index):
+    """Largest peak of a cluster; along axes that are not resolved its mean."""
+    grid, peaks, unresolved = results.grid, results.clusters[index].get("peaks") or [], results.unresolved
+    if unresolved:
+        spectrum, contrasts = results.spectra.spectra[index], results.contrasts
+        lowest = {name: float(values[0]) for name, values in contrasts.items()}
+        means = [mean_in_words(spectrum, grid, axis, contrasts[CONTRAST_OF_AXIS[axis]]) for axis in unresolved]
+        return ", ".join(text for text in (marginal_peaks(spectrum, grid, unresolved, lowest), *means) if text)
+    symbols = [axis_entry(axis)["symbol"] for axis in grid.names]
+    places = place_in_words(peaks[0], grid) if peaks else []
+    return ", ".join(f"{s} {place}" for s, place in zip(symbols, places, strict=bool(peaks)))
 
 
 def _typical_map(results):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mrspec_prep.bids.output.catalogue import axis_entry
 from mrspec_prep.bids.output.group_files import numbered_columns
 from mrspec_prep.reports.cluster_words import cluster_name, color_of
 from mrspec_prep.reports.collect import UNREADABLE
@@ -14,7 +13,7 @@ from mrspec_prep.reports.group.comparison import comparison_blocks
 from mrspec_prep.reports.group.figures import grouped_order, proportions_figure, sites_figure
 from mrspec_prep.reports.group.methods import group_methods_facts
 from mrspec_prep.reports.group.mosaic import group_maps_figure
-from mrspec_prep.reports.group.overview import group_overview, protocol_in_words
+from mrspec_prep.reports.group.overview import cluster_in_words, group_overview, protocol_in_words
 from mrspec_prep.reports.group.participants import causes_in_words, excluded_table, participants_table
 from mrspec_prep.reports.group.verdict import holders, site_remarks
 from mrspec_prep.reports.group.viewer import group_viewer_blocks, shown_scans
@@ -22,7 +21,7 @@ from mrspec_prep.reports.html import Section, table_block
 from mrspec_prep.reports.methods import cited_keys, compose, numbered, reference_in_words
 from mrspec_prep.reports.sections import Pen, peak_table, selection_blocks
 from mrspec_prep.reports.spectrum_figures import overlay_figure, spectra_figure
-from mrspec_prep.reports.words import count, join, number, percent, place_in_words
+from mrspec_prep.reports.words import count, join, number, percent
 
 MOST_MAPS = 32  # scans whose maps are drawn
 ROWS = 16  # scans per figure of maps, at most
@@ -151,7 +150,7 @@ def _spectra(results, words, pen):
         yield pen.figure(
             overlay_figure(results.spectra.spectra, grid, names, colors, peaks), "overlay", captions["overlay"]
         )
-    yield peak_table(results, "group")
+    yield peak_table(results, "group", results.unresolved)
 
 
 def _proportions(results, words, pen):
@@ -246,17 +245,15 @@ def _spread_table(results, words):
     for index, cluster in enumerate(results.clusters):
         per_site = np.array([(shares[codes == s, index] * voxels[codes == s]).sum() for s in range(len(sites))])
         most = int(per_site.argmax())
-        peak = ", ".join(place_in_words(cluster["peaks"][0], results.grid)) if cluster.get("peaks") else "–"
         rows.append([
             f"Cluster {index + 1}",
-            peak,
+            cluster_in_words(results, index) or "–",
             percent(spread[index]),
             f"{percent(share[index])} ({names[index].removeprefix('sub-')})",
             f"{percent(per_site[most] / max(per_site.sum(), 1e-12))} ({sites[most]})",
         ])  # fmt: skip
         colors.append(color_of(cluster, index))
-    order = ", ".join(axis_entry(axis)["symbol"] for axis in results.grid.names)
-    headers = ["cluster", f"largest peak: {order}", "scans that hold it", "most in one participant", "most in one site"]
+    headers = ["cluster", "largest peak", "scans that hold it", "most in one participant", "most in one site"]
     keep = slice(None) if len(sites) > 1 else slice(0, 4)
     return table_block(headers[keep], [row[keep] for row in rows], words["captions"]["spread"], colors, words=True)
 

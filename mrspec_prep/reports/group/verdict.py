@@ -33,6 +33,7 @@ def judge_group(results, words):
         return Verdict(PROBLEM, texts["nothing"], ())
     parts = (_what, _only_one, _left_out, _clustering, _residual, _unexplained, _oddities, _site_remarks, _difference)
     remarks = [remark for part in parts for remark in part(results, texts)]
+    remarks[1:1] = _resolution(results, words["report"]["verdict"])
     incomplete = bool(results.crashes or results.unreadable)
     if incomplete:
         remarks.append(Remark("", PROBLEM, texts["look_errors"]))
@@ -140,6 +141,12 @@ def _what(results, texts):
         "protocols": f", {count(len(protocols), 'protocol')}" if len(protocols) > 1 else "",
     }
     yield Remark(texts["frozen" if about.get("Mode") == "frozen" else "fitted"].format(**said))
+
+
+def _resolution(results, texts):
+    """What the protocols cannot tell however many participants, in the words of the participants' reports."""
+    keys = [f"two_values_{axis}" for axis in results.unresolved]
+    return [Remark(texts[key], CAUTION) for key in keys if key in texts]
 
 
 def _only_one(results, texts):

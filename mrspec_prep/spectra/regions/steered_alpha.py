@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.physics import Grid
+from mrspec_prep.physics.peaks import find_peaks
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
-from mrspec_prep.spectra.regions.peaks import find_peaks
 from mrspec_prep.spectra.voxelwise.nnls import fit_nnls
 
 ALPHAS = (1e-6, 10.0)  # searched
