@@ -18,7 +18,7 @@ from mrspec_prep.cli.group_history import (
     remove_stale_group,
 )
 from mrspec_prep.cli.history import claim_work_dir
-from mrspec_prep.cli.messages import save_measured
+from mrspec_prep.cli.messages import save_measured, show
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK
 from mrspec_prep.cli.places import check_sites, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
@@ -76,7 +76,7 @@ def run_group(args, settings, run_id, resources):
     _check_places(args, settings, plan)
     if args.dry_run:
         text = describe_group(plan, resources)
-        print(text)
+        show(text)
         LOGGER.info("Preview: %s", write_atomically(out_dir / "logs" / "group_preview.txt", text))
         if plan.spoilt:
             LOGGER.error("FAILED: %s cannot be included", _spoilt_names(plan))

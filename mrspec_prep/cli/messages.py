@@ -1,6 +1,8 @@
 """What the user reads on the terminal and in the log."""
 
+import contextlib
 import logging
+import os
 import sys
 
 from mrspec_prep.bids.atomic import write_atomically
@@ -43,6 +45,24 @@ def start_logging(out_dir, run_id, verbose=0):
     LOGGER.addHandler(terminal)
     LOGGER.addHandler(written)
     return log_file
+
+
+def show(text):
+    """Print to the standard output; a reader who has gone (``| head``) is no error, and gets no more of it.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, as on a full disk; its ``filename`` says so.
+
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):  # no descriptor of its own
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def say_plans(plans):

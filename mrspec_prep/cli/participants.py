@@ -18,7 +18,7 @@ from mrspec_prep.cli.history import (
     remove_stale,
     save_run_file,
 )
-from mrspec_prep.cli.messages import save_measured, say_plans, summarise
+from mrspec_prep.cli.messages import save_measured, say_plans, show, summarise
 from mrspec_prep.cli.parser import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from mrspec_prep.cli.places import check_links, check_work_dir
 from mrspec_prep.cli.plugin_file import plugin_and_room
@@ -106,7 +106,7 @@ def run_participants(args, settings, run_id, resources):
     if args.dry_run:
         resources = resources.shared_by(sum(len(plan.series) for plan in plans))
         for plan in plans:
-            print(describe_plan(plan, resources))
+            show(describe_plan(plan, resources))
             LOGGER.info(
                 "Preview, and one table of volumes per series beside it: %s", write_preview(plan, out_dir, resources)
             )

@@ -4,7 +4,10 @@ What a plan can show is asked of plans, in one process, and nothing is computed;
 of a few voxels. ``ELSEWHERE_TESTED`` names the tests of the rest, and that they exist.
 """
 
+import contextlib
 import json
+import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -317,6 +320,22 @@ def test_dry_run_says_and_writes_what_would_be_done_and_computes_nothing(planned
     first = shown[1].split()
     assert first[:4] == ["0", Path(first[1]).name, "0", "0"] and first[-1] == "80"
     assert first[1].endswith("_dwi.nii.gz")
+
+
+def test_a_reader_of_the_preview_who_has_gone_is_no_error_and_a_full_disk_is_told_as_that(
+    planned, tmp_path, monkeypatch, capsys
+):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert planned("--dry-run", subject=None).code == 0
+    assert (tmp_path / "out/logs/sub-02_preview.txt").is_file()
+    assert "Remedy" not in capsys.readouterr().err
+    with contextlib.suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert planned("--dry-run").code == 1
+    assert "standard output: No space left on device" in capsys.readouterr().err
 
 
 def test_dry_run_refuses_what_the_run_would_refuse(planned, dataset, tmp_path, capsys):
