@@ -9,7 +9,7 @@ from mrspec_prep.bids.nifti import read_grid
 from mrspec_prep.bids.output.compressed import CompressedProtocol, write_compressed
 from mrspec_prep.interfaces.base import File, kernel_of, traits
 from mrspec_prep.interfaces.derivatives import SaveDerivatives, SaveInputSpec, noise_law
-from mrspec_prep.interfaces.noise import freedom_of
+from mrspec_prep.interfaces.noise import freedom_of, sigma_for_clusters
 from mrspec_prep.spectra.compression.truncation import compress_signals, truncate_kernel
 
 AS_MEASURED = "as measured"
@@ -39,13 +39,17 @@ class SaveCompressed(SaveDerivatives):
         protocol = CompressedProtocol(
             kernel, self.series.encodings, grid, truncated.projection, truncated.singular_values
         )
-        student = self.inputs.settings["noise"]["distribution"] == "student-t"
+        law = self.inputs.settings["noise"]["distribution"]
+        student = law == "student-t"
+        sigma, about = sigma_for_clusters(
+            self.inputs.noise, self.inputs.noise_notes, law, self.inputs.settings["inspect"]["mode"]
+        )
         notes = json.loads(Path(self.inputs.noise_notes).read_text())
         path = self._path("spectra", ".h5", model=kernel["name"], desc="compressed")
         write_compressed(
             path,
             signals=compressed,
-            sigma=np.load(self.inputs.noise),
+            sigma=sigma,
             outside=outside,
             roi=self.roi,
             affine=read_grid(self.series.images[0]).affine,
@@ -57,6 +61,7 @@ class SaveCompressed(SaveDerivatives):
                 Suffix=self.series.suffix,
                 SignalsAre=self._signals_are(),
                 **noise_law(self.inputs.settings),
+                **about,
             ),
         )
         self.written.append(str(path))

@@ -292,6 +292,8 @@ class SaveInspect(SaveDerivatives):
             "Converged": bool(fit["converged"]),
             "Steps": int(fit["n_steps"]),
         }
+        if np.isfinite(fit["shared_sigma"]):
+            about["NoiseShared"] = {"Sigma": float(fit["shared_sigma"])}
         if settings["spatial"]:
             weight = float(fit["spatial_weight"])
             about |= {"SpatialPrior": "potts", "SpatialWeight": weight if np.isfinite(weight) else "n/a"}

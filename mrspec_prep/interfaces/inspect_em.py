@@ -18,7 +18,7 @@ from mrspec_prep.interfaces.base import (
     traits,
     within_threads,
 )
-from mrspec_prep.interfaces.noise import freedom_of
+from mrspec_prep.interfaces.noise import freedom_of, sigma_for_clusters
 from mrspec_prep.options import InspectOptions
 from mrspec_prep.spectra import NoiseModel, select_n_clusters
 
@@ -55,6 +55,9 @@ class FitInspect(SimpleInterface):
         )
         signals = np.load(self.inputs.signals)
         check_clusters(len(signals), settings.candidates, series.images[0])
+        sigma, about_sigma = sigma_for_clusters(
+            self.inputs.noise, self.inputs.noise_notes, self.inputs.distribution, settings.mode
+        )
         neighbours = None
         if settings.spatial:
             neighbours = neighbours_in(series, np.load(self.inputs.roi), N_NEIGHBOURS)
@@ -62,7 +65,7 @@ class FitInspect(SimpleInterface):
             selection = select_n_clusters(
                 signals,
                 kernel,
-                np.load(self.inputs.noise),
+                sigma,
                 candidates=settings.candidates,
                 alpha=settings.alpha,
                 seed=self.inputs.seed,
@@ -87,6 +90,7 @@ class FitInspect(SimpleInterface):
             log_likelihood=best.log_likelihood,
             n_steps=best.n_steps,
             converged=best.converged,
+            shared_sigma=about_sigma["NoiseShared"]["Sigma"] if about_sigma else np.nan,
             spatial_weight=np.nan if best.spatial is None else best.spatial.weight,
         )
         return runtime

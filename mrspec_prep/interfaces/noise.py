@@ -168,3 +168,33 @@ def shared_noise(noise_file, notes_file, is_shared=False):
     common = shared.common_degrees if np.isfinite(shared.common_degrees) else "infinite"
     common = {"Sigma": shared.common_std, "DegreesOfFreedom": common}
     return shared.noise_std, about | {"NoiseOwnDegreesOfFreedom": degrees, "NoiseShared": common}
+
+
+def sigma_for_clusters(noise_file, notes_file, distribution, mode):
+    """Sigma of the voxels as the mixture of InSpect takes it for known, and notes on that.
+
+    What a voxel's few residuals tell is drawn towards what those of all voxels tell: taken for known it makes clusters
+    out of noise. It is no independent estimate either, as the fit has followed the noise in part, so that the
+    likelihood of Student's t does not hold of it. Mode ``paper`` takes each voxel's own, as printed.
+
+    Parameters
+    ----------
+    noise_file, notes_file : path
+        Of ``EstimateNoise``.
+    distribution : str
+        Of the noise; sigma of magnitudes was drawn together already.
+    mode : str
+        ``inspect.mode``.
+
+    Returns
+    -------
+    noise : (n_voxels,) array
+    about : dict
+        For sidecars; empty where sigma is each voxel's own.
+
+    """
+    method = json.loads(Path(notes_file).read_text())["method"]
+    if method != "residual" or distribution != "gaussian" or mode != "exact":
+        return np.load(noise_file), {}
+    noise, about = shared_noise(noise_file, notes_file)
+    return noise, {name: value for name, value in about.items() if name != "NoiseMethod"}

@@ -141,6 +141,7 @@ def _noise_facts(series):
         "noise_rician": law == "rician",
         "noise_nc_chi": law == "nc-chi",
         "noise_student_t": law == "student-t" and bool(series.clusters),
+        "noise_shared": "NoiseShared" in series.selection_facts,
         "noise_of_magnitudes": law in ("rician", "nc-chi"),
         "spectra_of_magnitudes": law in ("rician", "nc-chi") and series.grid is not None,
         "n_coils": number(about["NoiseCoils"]) if "NoiseCoils" in about else None,

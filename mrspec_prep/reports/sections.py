@@ -313,8 +313,9 @@ def selection_blocks(series, caption, pen, warning=""):
 def _noise_is_vague(series):
     """Whether the noise level rests on so few repeats that its error passes for clusters, and nothing allows for it."""
     about = series.noise.metadata if series.noise else {}
-    degrees, shared = about.get("DegreesOfFreedom"), about.get("NoiseDistribution", "gaussian") != "gaussian"
-    return degrees is not None and degrees < ENOUGH_DEGREES and not shared
+    allowed = about.get("NoiseDistribution", "gaussian") != "gaussian" or "NoiseShared" in series.selection_facts
+    degrees = about.get("DegreesOfFreedom")
+    return degrees is not None and degrees < ENOUGH_DEGREES and not allowed
 
 
 def _parameters(series, words, pen):

@@ -61,7 +61,16 @@ def test_a_vague_noise_level_is_said_where_clusters_are_counted(series, words, t
     ],
 )
 def test_only_few_degrees_of_freedom_of_gaussian_noise_are_vague(metadata, vague):
-    assert _noise_is_vague(SimpleNamespace(noise=SimpleNamespace(metadata=metadata))) == vague
+    series = SimpleNamespace(noise=SimpleNamespace(metadata=metadata), selection_facts={})
+    assert _noise_is_vague(series) == vague
+    series.selection_facts["NoiseShared"] = {"Sigma": 3.0}
+    assert not _noise_is_vague(series)
+
+
+def test_a_noise_level_that_the_voxels_share_is_told(series, words):
+    assert "drawn towards what all voxels share" not in compose(methods_facts(series, words), words)
+    series.selection_facts["NoiseShared"] = {"Sigma": 3.0}
+    assert "drawn towards what all voxels share" in compose(methods_facts(series, words), words)
 
 
 @pytest.mark.parametrize(
