@@ -4,7 +4,7 @@
 FROM docker.io/library/debian:bookworm-slim AS build
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+    && apt-get install -y --no-install-recommends binutils ca-certificates python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
 # the dependencies by themselves, so that a change of the program does not fetch them again
@@ -19,10 +19,11 @@ print(*p['dependencies'], *p['optional-dependencies']['hpc'], sep='\n')" > /deps
 COPY . /src
 RUN pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps "/src[hpc]"
 
-# what a run never reads: tests of libraries, headers and tools for compiling with PyTorch, pip
+# what a run never reads: tests of libraries, headers and tools for compiling with PyTorch, pip, names of inner functions
 RUN cd /opt/venv/lib/python3.11/site-packages \
     && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
     && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && strip --strip-unneeded torch/lib/libtorch_cpu.so torch/lib/libtorch_python.so llvmlite/binding/libllvmlite.so \
     && rm -rf torch/include pip pip-*.dist-info /opt/venv/bin/pip* /opt/venv/lib64/python3.11/site-packages/pip
 
 # Whole seconds survive every way of packing a layer; compiled loops are told from stale ones by the time of their source.
@@ -31,14 +32,12 @@ RUN find /opt/venv -name '*.py' -exec touch -d 2026-01-01T00:00:00Z {} + \
     && python -m compileall -q -j 0 -x '/py312_[a-z]+\.py$' --invalidation-mode unchecked-hash \
         /opt/venv/lib/python3.11/site-packages
 
-# one run of each example compiles the voxel loops into the image, lists its fonts and shows that it works
-COPY docker/processor.sh /opt/mrspec_prep/processor.sh
-RUN . /opt/mrspec_prep/processor.sh; for name in zebra_t2star-adc echotime-array t1-t2_mese; do \
-        NO_ET=1 LC_ALL=C.UTF-8 MPLBACKEND=Agg OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
+# the voxel loops, compiled, and the version of the program that they belong to
+COPY docker/processor.sh docker/warm_up.sh /opt/mrspec_prep/
+RUN NO_ET=1 LC_ALL=C.UTF-8 MPLBACKEND=Agg OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
         NUMBA_CACHE_DIR=/opt/mrspec_prep/numba MPLCONFIGDIR=/opt/mrspec_prep/matplotlib \
-        mrspec_prep /src/bids_examples/$name /tmp/out/$name participant \
-            --derivatives masks=/src/bids_examples/$name/derivatives/masks --sloppy -w /tmp/steps/$name || exit 1; \
-    done \
+        sh /opt/mrspec_prep/warm_up.sh /src/bids_examples \
+    && rm /opt/mrspec_prep/warm_up.sh \
     && (cd /opt/venv/lib/python3.11/site-packages && find mrspec_prep -name '*.py' | LC_ALL=C sort | xargs cat) \
         | cksum | cut -d' ' -f1 > /opt/mrspec_prep/version \
     && chmod -R a+rX /opt/mrspec_prep
