@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mrspec_prep.cli.parser import build_parser
+from mrspec_prep.cli.settings import run_settings
+
 ROOT = Path(__file__).parents[1]
 TOLD = 'printf "%s\\n" "$NUMBA_CACHE_DIR" "$MPLCONFIGDIR" "$PWD" "$@"'
 
@@ -69,3 +72,20 @@ def test_compiled_loops_that_another_user_laid_in_the_way_are_not_run(enter, tmp
     loops = enter("/data")[0]
     assert loops != planted and loops.stat().st_uid == os.getuid()
     assert (loops / "file").read_text() == "numba"
+
+
+def test_the_build_analyses_examples_with_options_that_the_program_knows(tmp_path, monkeypatch):
+    said = tmp_path / "words.txt"
+    (tmp_path / "mrspec_prep").write_text(f'#!/bin/sh\nprintf "%s\\t" "$@" >> {said}; echo >> {said}\n')
+    (tmp_path / "mrspec_prep").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    text = (ROOT / "docker" / "warm_up.sh").read_text().replace("/opt/mrspec_prep", str(ROOT / "docker"))
+    subprocess.run(["sh", "-c", text, "warm_up.sh", ROOT / "bids_examples"], check=True)
+    runs = [line.split("\t")[:-1] for line in said.read_text().splitlines()]
+    levels = set()
+    for words in runs:
+        args = build_parser().parse_args(words)
+        assert args.bids_dir.is_dir() and run_settings(args).overrides
+        assert all(Path(path).is_dir() for path in run_settings(args).derivatives.values())
+        levels |= set(args.analysis_level)
+    assert levels == {"participant", "group"}
