@@ -96,6 +96,7 @@ def test_compiled_code_without_an_object_of_its_own_is_used(monkeypatch, caplog)
 
 HASH_OF_STARTS = """
 import hashlib
+import numpy as np
 from mrspec_prep.spectra.voxelwise.gram import gram_start_block
 rng = np.random.default_rng(0)
 columns, signals, duals = np.abs(rng.normal(size=(90, 20))), rng.random((40, 20)), np.zeros((40, 20))
@@ -104,12 +105,29 @@ print(hashlib.sha256(duals.tobytes()).hexdigest())
 """
 
 
+HASH_OF_CLUSTERS = """
+import hashlib
+import numpy as np
+from mrspec_prep.spectra.clusters.em_noise import student_block
+rng = np.random.default_rng(0)
+means, signals = rng.normal(size=(10, 7)), rng.normal(size=(164, 7))
+moments, weights, sums = np.empty((3, 10)), np.empty(10), np.empty((10, 7))
+energies, variances = (signals**2).sum(1) + 0.3, np.full(164, 0.01)
+gain = student_block(
+    signals, energies, variances, np.full((1, 10), np.log(0.1)), means, (means**2).sum(1), 0.04, 20.0, 125.0,
+    moments, weights, sums, np.empty((0, 10)), np.empty(0), np.empty(10),
+)
+print(gain, hashlib.sha256(moments.tobytes() + weights.tobytes() + sums.tobytes()).hexdigest())
+"""
+
+
 @pytest.mark.long
-def test_code_just_compiled_and_code_from_the_cache_give_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("code", [HASH_OF_STARTS, HASH_OF_CLUSTERS], ids=["starts", "clusters"])
+def test_code_just_compiled_and_code_from_the_cache_give_the_same_bytes(tmp_path, code):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     runs = [
         subprocess.run(
-            [sys.executable, "-c", HASH_OF_STARTS], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )
         for _ in range(2)
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import gammaln, hyp1f1, ive
 
-from mrspec_prep.compiled import compiled
+from mrspec_prep.compiled import compiled, compiled_within
 
 INTERVALS = 1024  # of the table of Bessel functions
 FAR = 35.0  # signal over sigma beyond which series are used, times the root of the number of coils
@@ -144,7 +144,7 @@ def _interpolate(table, u, first):
     return ((piece[..., 0] * part + piece[..., 1]) * part + piece[..., 2]) * part + piece[..., 3]
 
 
-@compiled
+@compiled_within
 def sum_log_bessel(arguments, factor, n_coils, bend, table, ratios):
     """Sum over e of ``log_bessel(factor * arguments[e])``, with every ``bessel_ratio``.
 

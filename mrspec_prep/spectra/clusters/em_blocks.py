@@ -6,7 +6,7 @@ them is the log-density computed in full; what a bound leaves out is lost to rou
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled
+from mrspec_prep.compiled import compiled, compiled_within
 from mrspec_prep.spectra.clusters.em_steps import NEGLIGIBLE, scaled_fit
 
 TILE = 256  # voxels whose bounds stay in the cache
@@ -83,7 +83,7 @@ def e_step_block(
                 add_signals(part, index, n, shares, sums, m)
 
 
-@compiled
+@compiled_within
 def upper_bounds(leading, inverse, rest, log_probs, means, rest_norms, norms, scale_variance, bounds):
     """Bounds (n_clusters, TILE) from above on log p_m and the gain of ``scaled_fit``.
 
@@ -115,7 +115,7 @@ def upper_bounds(leading, inverse, rest, log_probs, means, rest_norms, norms, sc
                 row[n] = constant + 0.5 * mean * mean / (norm * inverse[n] + stiff)
 
 
-@compiled
+@compiled_within
 def find_members(
     signals, variances, log_probs, means, norms, scale_variance, logs, first, second, members, counts, top, best
 ):  # fmt: skip
@@ -157,7 +157,7 @@ def find_members(
         logs[best[n], n] = top[n]
 
 
-@compiled
+@compiled_within
 def shares_of(logs, members, counts, n_clusters, n_voxels, top, total):
     """Exponentials in place of the logs of members, and their totals; returns the log mixture gains' sum."""
     for m in range(n_clusters):
@@ -182,7 +182,7 @@ def shares_of(logs, members, counts, n_clusters, n_voxels, top, total):
     return gain + np.log(product)
 
 
-@compiled
+@compiled_within
 def add_signals(signals, index, count, shares, sums, m):
     """Add share times signal of the voxels index[:count] to row m of sums (n_clusters, n_ranks)."""
     n_ranks = sums.shape[1]

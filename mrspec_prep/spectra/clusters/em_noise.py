@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from mrspec_prep.compiled import compiled
+from mrspec_prep.compiled import compiled, compiled_within
 from mrspec_prep.spectra.clusters.block_sums import sum_blocks
 from mrspec_prep.spectra.clusters.em_steps import scaled_fit
 from mrspec_prep.spectra.noise.likelihoods import NoiseModel, bessel_table, knee, sum_log_bessel
@@ -264,7 +264,7 @@ def magnitude_block(
     return gain
 
 
-@compiled
+@compiled_within
 def magnitude_fit(arguments, precision, scale_variance, start, hopeless, n_coils, bend, table, ratios):
     """Log-density gain of one cluster over a zero signal, and the scale's first two moments.
 
@@ -342,7 +342,7 @@ def student_block(
     return gain
 
 
-@compiled
+@compiled_within
 def student_fit(product, norm, energy, spread, scale_variance, count):
     """Log-density gain over a zero signal, expected precision, and the scale's first two moments.
 

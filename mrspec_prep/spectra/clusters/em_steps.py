@@ -7,12 +7,12 @@ so that the likelihood stays proper and its EM never falls.
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled
+from mrspec_prep.compiled import compiled, compiled_within
 
 NEGLIGIBLE = 60.0  # nats below the best cluster at which a responsibility is lost to rounding
 
 
-@compiled
+@compiled_within
 def scaled_fit(product, norm, variance, scale_variance):
     """Log-density gain of one cluster over a zero signal, and the scale's first two moments.
 
@@ -26,7 +26,7 @@ def scaled_fit(product, norm, variance, scale_variance):
     return gain, mean, mean * mean + 1.0 / precision
 
 
-@compiled
+@compiled_within
 def voxel_responsibilities(products, variance, log_probs, norms, scale_variance, w, first, second):
     """Fill responsibilities (Eq. 11) and scale moments of one voxel from s'a_m; returns its log mixture gain."""
     n_clusters = norms.shape[0]

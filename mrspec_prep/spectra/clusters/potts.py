@@ -7,13 +7,13 @@ each the softmax of (log-density + h + beta sum_k c_nk w_k). The last sum is cal
 
 import numpy as np
 
-from mrspec_prep.compiled import compiled
+from mrspec_prep.compiled import compiled, compiled_within
 from mrspec_prep.spectra.clusters.em_steps import scaled_fit
 
 SMALLEST = 1e-300
 
 
-@compiled
+@compiled_within
 def softmax(values):
     """Replace log-weights by probabilities; returns the log of their sum."""
     top = values[0]
@@ -51,7 +51,7 @@ def density_block(signals, variances, means, norms, scale_variance, log_density,
     return total
 
 
-@compiled
+@compiled_within
 def support(n, starts, index, weight, w, out):
     """Responsibilities of the neighbours of voxel n, summed by closeness."""
     out[:] = 0.0
