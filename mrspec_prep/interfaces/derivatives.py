@@ -230,7 +230,11 @@ class SaveNNLS(SaveDerivatives):
                 self._map(values, "fraction", model=kernel, param=region, desc="nnls", metadata=about)
             elif name == "mwf":
                 box = myelin_box(kernel, self.series.encodings, grid, self.inputs.settings["nnls"]["regions"])
-                about = fit | {"Bounds": box, "Limits": _limits_in_words(box)}
+                about = fit | {
+                    "Bounds": box,
+                    "Limits": _limits_in_words(box),
+                    "NotCorrected": NOT_CORRECTED[next(iter(box))],
+                }
                 self._map(values, name, "MWFmap", desc="nnls", metadata=about)
             elif self.series.datatype == "anat" and name in ANAT_MAPS:
                 self._map(values, name, ANAT_MAPS[name], desc="nnls", metadata=fit)
@@ -244,6 +248,13 @@ class SaveNNLS(SaveDerivatives):
         write_nnls_spectra(path, from_arrays(arrays), self.roi, grid, self._metadata(**fit), peaks)
         self.written.append(str(path))
         return self._end(runtime)
+
+
+#: what the myelin water fraction of each axis takes for granted, for the map's description
+NOT_CORRECTED = {
+    "t2": "Refocusing is taken as perfect: no correction for B1 or stimulated echoes.",
+    "t2star": "No correction for field gradients or for the phase of myelin water.",
+}
 
 
 def _limits_in_words(box):

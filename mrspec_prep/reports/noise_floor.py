@@ -54,7 +54,10 @@ def noise_floor(series, words):
     snr = snr_map(series)
     if snr is None or not (snr > 0).any() or series.acquisition.get("Polarity") == "signed":
         return None
-    encodings = encodings_of(series.columns, series.acquisition)
+    try:
+        encodings = encodings_of(series.columns, series.acquisition)
+    except ValueError:  # a table that holds no protocol; the viewer says so
+        return None
     predicted = _predicted(series, encodings, words) if encodings is not None else None
     if predicted is None:
         return None

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrspec_prep.bids.output.catalogue import axis_entry, map_entry
+from mrspec_prep.physics.encodings import B0_CEILING
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.compartments.words import classified, remarks_on_compartments
-from mrspec_prep.reports.facts import distinct_values, n_distinct_encodings
+from mrspec_prep.reports.facts import distinct_values, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.maps.words import fitted, remarks_on_maps
 from mrspec_prep.reports.noise_floor import noise_floor
 from mrspec_prep.reports.remark import CAUTION, GOOD, PROBLEM, Remark
@@ -18,6 +19,7 @@ SNR_GOOD, SNR_LOW = 20.0, 10.0  # of the reference image: above, single voxels a
 RESIDUAL_LOW, RESIDUAL_HIGH, RESIDUAL_BAD = 0.7, 1.3, 3.0  # RMS over its expectation
 FLOOR_SNR = 3.0  # of the reference image, below which most magnitudes are floor
 FLOOR_BIAS, FLOOR_BIAS_BAD = 0.02, 0.08  # share of the reference: T2* 3 % and 60 % too long (docs/noise.md)
+ECHOES_OF_MYELIN, SNR_OF_MYELIN = 16, 100.0  # fewer echoes, or more noise, than docs/nnls.md knows to serve
 FEW = 0.02  # share of voxels below which a cluster is called small
 ALPHA_UNMET_OK = 0.05  # share of voxels in which the rule for alpha may fail without a warning
 GAP_OK = 1e-6  # relative duality gap that no map can show
@@ -59,7 +61,19 @@ def judge(series, words, crashed=False):
 
     """
     texts = words["verdict"]
-    parts = (_what, _resolution, _noise, _residual, _certificate, _weights, _clustering, _mixing, _gaps)
+    parts = (
+        _what,
+        _unweighted,
+        _resolution,
+        _noise,
+        _myelin,
+        _residual,
+        _certificate,
+        _weights,
+        _clustering,
+        _mixing,
+        _gaps,
+    )
     remarks = [remark for part in parts for remark in part(series, texts)]
     floor = list(_floor(series, words))
     remarks = [*(Remark(text) for text in fitted(series, words)), *classified(series, words), *floor, *remarks]
@@ -111,13 +125,33 @@ def _resolution(series, texts):
         yield Remark(texts["unresolved"].format(axes=join(rest)), CAUTION)
 
 
+def _unweighted(series, texts):
+    """Whether the signal without diffusion weighting was measured."""
+    bvalues = known_contrasts(series.columns).get("b")
+    if bvalues is not None and bvalues.min() > B0_CEILING and bvalues.max() > bvalues.min():
+        yield Remark(texts["no_unweighted"].format(b=f"{bvalues.min():g}"), CAUTION)
+
+
+def _myelin(series, texts):
+    """Whether myelin water can be told from one tissue of a short relaxation time."""
+    echoes, snr = distinct_values(series.columns).get("TE", 0), _median_snr(series)
+    if "mwf" not in series.parameters or (echoes >= ECHOES_OF_MYELIN and (snr is None or snr >= SNR_OF_MYELIN)):
+        return
+    said = {"echoes": number(echoes), "snr": "unknown size" if snr is None else f"{snr:.0f}"}
+    yield Remark(texts["myelin"].format(**said), CAUTION)
+
+
+def _median_snr(series):
+    """Median signal-to-noise ratio of the reference image in the region; None where it is not known."""
+    volume = snr_map(series)
+    if volume is not None and (volume > 0).any():
+        return float(np.median(volume[volume > 0]))
+    return series.acquisition.get("SNR")
+
+
 def _noise(series, texts):
     """Signal-to-noise ratio of the reference image."""
-    snr = series.acquisition.get("SNR")
-    volume = snr_map(series)
-    if volume is not None:
-        inside = volume[series.roi.data.astype(bool)]
-        snr = float(np.median(inside[inside > 0])) if (inside > 0).any() else snr
+    snr = _median_snr(series)
     if snr is None:
         return
     kind, weight = ("snr_good", GOOD) if snr >= SNR_GOOD else ("snr_moderate", CAUTION)

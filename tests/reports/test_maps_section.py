@@ -46,6 +46,13 @@ def test_a_report_without_spectra_is_whole(mapped):
                        "learning"}  # fmt: skip
 
 
+def test_only_what_ran_and_what_is_known_is_spoken_of(mapped):
+    whole = build_subject_report(mapped(methods=tuple(ERROR)), "01").read_text()
+    some = build_subject_report(mapped(methods=("lsq", "vae"), with_std=False), "01").read_text()
+    assert "The learned prior draws its samples anew" in whole and "median ± std" in whole
+    assert "Learning curves" in some and "The learned prior draws" not in some and "median ± std" not in some
+
+
 def test_maps_beside_spectra_are_one_report(participant, head):
     out = participant(shape=(14, 16, 2))
     add_maps(out, head((14, 16, 2)), methods=("lsq",))

@@ -213,3 +213,8 @@ def test_every_method_and_rule_has_its_words():
     assert set(WORDS["maps"]["models"]) <= set(MODELS)
     assert len(WORDS["maps"]["risk"]["steps"]) == len(maps_figures.RISK_COLORS)
     assert WORDS["maps"]["limits"]["risk"] in maps_figures.RISK_EDGES
+
+
+def test_maps_without_least_squares_depart_from_something_that_is_named(said):
+    _, text, _ = said(methods=("vae", "gmmvae"))
+    assert "It departs from what the signal of each voxel says on its own by" in text and "from  by" not in text

@@ -134,6 +134,27 @@ def test_no_floor_is_seen_where_the_fit_knows_it_or_signals_hold_their_sign(weak
     assert found.level == CAUTION and "floor" not in text
 
 
+def test_a_protocol_without_unweighted_volumes_is_a_warning(verdict):
+    def weighted(series):
+        series.columns["b"] = np.maximum(series.columns["b"], 200.0)
+
+    found, text = verdict(change=weighted)
+    assert found.level == CAUTION and "No volume is unweighted (b from 200 s/mm² on)" in text
+    assert "unweighted" not in verdict()[1]
+
+
+@pytest.mark.parametrize(("n_echoes", "noise", "told"), [(30, 5.0, False), (8, 5.0, True), (30, 30.0, True)])
+def test_myelin_water_of_few_echoes_or_much_noise_is_a_warning(verdict, n_echoes, noise, told):
+    def train(series):
+        series.parameters["mwf"] = series.parameters["t2"]
+        series.noise.data[:] = noise
+        series.columns["TE"] = np.minimum(series.columns["TE"], 0.01 * n_echoes)
+
+    found, text = verdict(change=train, kernel="t2")
+    assert (f"Myelin water fractions rest on {n_echoes} echo times" in text) == told
+    assert found.level == (CAUTION if told else GOOD)
+
+
 def test_a_criterion_that_still_falls_is_said(verdict):
     found, text = verdict(falling=True)
     assert found.level == CAUTION and "still falling at the largest number of clusters tried (10)" in text

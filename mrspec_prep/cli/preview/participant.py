@@ -14,7 +14,7 @@ from mrspec_prep.cli.preview.classifier import classifier_cost, classifier_outpu
 from mrspec_prep.cli.preview.maps import describe_maps, map_outputs, maps_cost
 from mrspec_prep.cli.preview.mrf import describe_fingerprinting, schedule_table
 from mrspec_prep.cli.preview.scan import describe_scan, scan_cost, scan_outputs
-from mrspec_prep.physics import possible_kernels
+from mrspec_prep.physics import kernel_axes, possible_kernels
 from mrspec_prep.spectra import identify
 from mrspec_prep.workflows.participant import estimated_mem_gb
 
@@ -110,8 +110,9 @@ def _describe_spectra(plan):
     """What the protocol can tell of spectra."""
     encodings = plan.series.encodings
     reading = identify(plan.kernel, encodings, plan.grid, ASSUMED_SNR, plan.options.nnls.alpha)
+    kernels = [name for name in possible_kernels(encodings) if "kurtosis" not in kernel_axes(name)]  # in Python only
     return [
-        f"  kernels this protocol could use: {', '.join(possible_kernels(encodings)) or 'none'}",
+        f"  kernels this protocol could use: {', '.join(kernels) or 'none'}",
         f"  kernel: {plan.kernel} on {' x '.join(map(str, plan.grid.shape))} bins",
         "",
         f"  what this protocol can tell, at an assumed SNR of {ASSUMED_SNR:g}:",

@@ -115,7 +115,10 @@ def prior_blocks(series, words, pen):
             curves = dict(zip(short_names(taught, words, " "), [method.history for method in taught], strict=True))
             figure = learning_figure(curves, colors_of(taught, words))
             yield {"kind": "heading", "text": "Learning curves"}
-            yield pen.figure(figure, f"{slug}-learning", words["captions"]["learning"])
+            caption = words["captions"]["learning"]
+            if any(method.method == "learnedprior" for method in taught):
+                caption = f"{caption} {words['captions']['learning_drawn']}"
+            yield pen.figure(figure, f"{slug}-learning", caption)
 
 
 def models_of(series):

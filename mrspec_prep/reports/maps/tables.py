@@ -61,8 +61,13 @@ def medians_table(methods, roi, words):
             values, std = (inside(maps.get(parameter), roi) for maps in (method.maps, method.std))
             cells.append(_with_error(values, std))
         rows.append([short_name(method, words), *cells])
-    headers = ["median ± std", *(header_of(shared_entry(methods, parameter)) for parameter in parameters)]
+    spread = any(" ± " in cell for row in rows for cell in row[1:])
+    headers = [
+        "median ± std" if spread else "median",
+        *(header_of(shared_entry(methods, parameter)) for parameter in parameters),
+    ]
     note = "Medians over the region: of the map, and of its standard deviation in single voxels."
+    note = note if spread else "Medians of the maps over the region."
     return table_block(headers, rows, note, colors_of(methods, words))
 
 

@@ -250,7 +250,7 @@ def _trust(series, methods, roi, words):
     trust, reference = trusted(methods, roi, words), reference_among(methods)
     name = title_of(trust.method, words)
     said = {"method": name, "limit": number(limits["risk"])}
-    said["reference"] = title_of(reference, words) if reference else ""
+    said["reference"] = title_of(reference, words) if reference else texts["voxel_alone"]
     if trust.passed_over:
         share = max(doubts(method, roi, limits["risk"]).at_risk for method in trust.passed_over)
         names = capital(join([title_of(method, words) for method in trust.passed_over]))
@@ -276,7 +276,7 @@ def _trust(series, methods, roi, words):
         yield Remark(texts["first_plain"].format(why=why, **said))
     share = doubts(trust.method, roi, limits["risk"]).at_risk
     if share is not None:
-        key = "calm" if share > ALL else "calm_all"
+        key = "calm_all" if share <= ALL else "calm" if reference else "calm_alone"
         yield Remark(texts[key].format(share=percent(share), **said))
 
 
