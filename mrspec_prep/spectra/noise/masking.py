@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 MEDIANS = 2  # passes of the filter over 3 x 3 voxels of a slice
+LEAST_CONTRAST = 1e-6  # range over the largest value; less is rounding
 SMALLEST_PART = 0.02  # of the largest connected part; smaller islands are dropped
 
 
@@ -26,10 +27,11 @@ def automatic_mask(reference):
     """
     from dipy.segment.threshold import otsu  # slow to import
 
-    smooth = np.where(np.isfinite(reference), reference, 0.0).clip(min=0)
+    smooth = np.where(np.isfinite(reference), reference, 0.0).clip(min=0).astype(float)
     for _ in range(MEDIANS):
         smooth = ndimage.median_filter(smooth, (3, 3, 1))
-    if np.ptp(smooth) == 0:
+    smooth = smooth / (smooth.max() or 1.0)
+    if np.ptp(smooth) < LEAST_CONTRAST:
         return np.zeros(smooth.shape, bool)
     mask = smooth > otsu(smooth)
     for k in range(mask.shape[2]):
