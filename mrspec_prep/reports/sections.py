@@ -177,6 +177,14 @@ def _mask(series, words, pen):
         yield pen.figure(figure, "snr", f"{caption} {_sentence(note)}" if note else caption)
 
 
+def _told(axis, acquisition):
+    """What the protocol tells along an axis: nothing finer in single voxels than a factor that was found."""
+    if axis not in acquisition["ResolvedAxes"]:
+        return "its mean only"
+    factors = acquisition.get("SeparableFactor") or {}
+    return "its mean only in single voxels" if factors.get(axis) == "n/a" else "its structure"
+
+
 def _identifiability(series):
     if series.grid is None and not {"nnls", "inspect"} & set(series.missing_steps()):
         return  # of spectra, and none were wanted
@@ -191,7 +199,7 @@ def _identifiability(series):
         for name, values in zip(grid.names, grid.axes, strict=True):
             entry = axis_entry(name)
             span = f"{short(values[0])} to {short(values[-1])} {entry['unit']}".strip()
-            rows.append([entry["title"], "its structure" if name in resolved else "its mean only", span])
+            rows.append([entry["title"], _told(name, series.acquisition), span])
         yield table_block(["axis", "the protocol resolves", "grid"], rows, words=True)
     limits = limits_table(series)
     if limits:

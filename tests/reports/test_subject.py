@@ -13,6 +13,7 @@ import pytest
 
 from mrspec_prep.bids.errors import InputError
 from mrspec_prep.reports import citations
+from mrspec_prep.reports.sections import _told
 from mrspec_prep.reports.subject import build_boilerplate, build_subject_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -206,3 +207,10 @@ def test_participants_treated_alike_share_a_citation(tmp_path, write):
         out = write(tmp_path / "out", tmp_path / "raw", subject=subject, shape=(14, 16, 1), steps=())
         build_subject_report(out, subject)
     assert (out / "logs" / "CITATION.md").read_text().count("Results included here") == 1
+
+
+def test_an_axis_whose_components_cannot_be_told_apart_is_not_called_resolved():
+    about = {"ResolvedAxes": ["diffusivity", "t2"], "SeparableFactor": {"diffusivity": 2.1, "t2": "n/a"}}
+    assert [_told(axis, about) for axis in ("diffusivity", "t2", "t1")] == [
+        "its structure", "its mean only in single voxels", "its mean only",
+    ]  # fmt: skip

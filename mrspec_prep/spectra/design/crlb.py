@@ -113,7 +113,13 @@ def spread_components(ranges, k):
     return {axis: low * (high / low) ** shares for axis, (low, high) in ranges.items()}
 
 
-def separable_factor(kernel_name, encodings, ranges, axis, snr):
+def widest_factor(within, limits):
+    """Largest factor between two components about the middle of a range that both stay between limits."""
+    middle = np.sqrt(within[0] * within[1])
+    return float(min(middle / limits[0], limits[1] / middle) ** 2)
+
+
+def separable_factor(kernel_name, encodings, ranges, axis, snr, limits=None):
     """Smallest factor between two equal components along one axis at which they are told apart.
 
     The components share the middle of the other ranges and lie around the middle of this one. Told
@@ -127,11 +133,13 @@ def separable_factor(kernel_name, encodings, ranges, axis, snr):
         What the protocol can weigh, per axis [um2/ms, ms].
     axis : str
     snr : float
+    limits : (low, high), optional
+        Where components may lie along the axis, as the ends of a grid; the range by default.
 
     Returns
     -------
     float
-        Infinite where not even the ends of the range are told apart.
+        Infinite where not even components at the limits are told apart.
 
     """
     middle = {name: np.full(2, np.sqrt(low * high)) for name, (low, high) in ranges.items()}
@@ -144,7 +152,7 @@ def separable_factor(kernel_name, encodings, ranges, axis, snr):
         c = bound.covariance[first : first + 2, first : first + 2]
         return np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0.0)) <= 0.5 * log_factor
 
-    widest = np.log(ranges[axis][1] / ranges[axis][0])
+    widest = np.log(widest_factor(ranges[axis], limits or ranges[axis]))
     tried = np.linspace(0.02, max(widest, 0.1), 60)
     passed = [told_apart(log_factor) for log_factor in tried]
     if not any(passed):

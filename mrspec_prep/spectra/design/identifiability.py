@@ -8,7 +8,13 @@ import numpy as np
 from mrspec_prep.physics import AXIS_SYMBOLS, kernel_axes, kernel_matrix
 from mrspec_prep.physics.grids import AXIS_UNITS, informative_range
 from mrspec_prep.spectra.compression.reduction import reduce_kernel
-from mrspec_prep.spectra.design.crlb import ComponentBound, component_bound, separable_factor, spread_components
+from mrspec_prep.spectra.design.crlb import (
+    ComponentBound,
+    component_bound,
+    separable_factor,
+    spread_components,
+    widest_factor,
+)
 from mrspec_prep.spectra.design.resolution import peak_width, resolution_rows
 from mrspec_prep.spectra.regions.integration import RESOLVING_VALUES, SOURCES, distinct_values
 
@@ -113,10 +119,13 @@ def identify(kernel_name, encodings, grid, snr, alpha=0.01):
         numbers = range(1, MOST_COMPONENTS + 1 if several else 2)
         bounds = tuple(component_bound(kernel_name, encodings, spread_components(ranges, k), snr) for k in numbers)
         if several:
-            separable = {axis: separable_factor(kernel_name, encodings, ranges, axis, snr) for axis in resolved}
+            limits = {axis: _limits(ranges[axis], getattr(grid, axis)) for axis in resolved}
+            separable = {
+                axis: separable_factor(kernel_name, encodings, ranges, axis, snr, limits[axis]) for axis in resolved
+            }
             widths = _widths(reduced, grid, ranges, max(alpha, grid.n_bins / snr**2), resolved)
         statements.append(_bounds_statement(bounds, snr))
-        statements += [_separable_statement(axis, factor, ranges[axis]) for axis, factor in separable.items()]
+        statements += [_separable_statement(axis, f, ranges[axis], limits[axis]) for axis, f in separable.items()]
     if widths:
         statements.append(_widths_statement(widths))
     return Identifiability(resolved, n_components, values, float(snr), tuple(statements), bounds, separable, widths)
@@ -135,6 +144,11 @@ def _ranges(axes, encodings, grid):
             return {}
         ranges[axis] = (low, high)
     return ranges
+
+
+def _limits(within, values):
+    """Where components may lie along an axis: within the grid, and at least within what the protocol weighs."""
+    return min(within[0], max(float(values[0]), 1e-3)), max(within[1], float(values[-1]))
 
 
 def _widths(reduced, grid, ranges, alpha, axes):
@@ -173,12 +187,13 @@ def _bounds_statement(bounds, snr):
     )
 
 
-def _separable_statement(axis, factor, within):
+def _separable_statement(axis, factor, within, limits):
     """One sentence on the contrast that two components need along an axis."""
     symbol, unit = AXIS_SYMBOLS[axis], AXIS_UNITS[axis]
     around = f"around {np.sqrt(within[0] * within[1]):.3g} {unit}"
     if not np.isfinite(factor):
-        return f"Two equal components cannot be told apart by {symbol} alone at this SNR, {around}, however different."
+        widest = f"not even a factor of {widest_factor(within, limits):.2g} apart, the most that the grid holds"
+        return f"Two equal components cannot be told apart by {symbol} alone at this SNR, {around}, {widest}."
     return f"Two equal components are told apart by {symbol} alone from a factor of {factor:.2g} on, {around}."
 
 

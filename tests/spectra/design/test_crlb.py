@@ -4,7 +4,7 @@ from scipy.optimize import least_squares
 
 from mrspec_prep.physics import Encodings
 from mrspec_prep.physics.kernels import signal
-from mrspec_prep.spectra.design.crlb import component_bound, separable_factor, spread_components
+from mrspec_prep.spectra.design.crlb import component_bound, separable_factor, spread_components, widest_factor
 
 ECHOES = Encodings(echo_time=10.0 * np.arange(1, 33))
 
@@ -77,3 +77,12 @@ def test_components_are_told_apart_from_a_factor_that_falls_with_the_noise():
 def test_spread_components_fill_the_range_evenly():
     placed = spread_components({"t2": (10.0, 1000.0)}, 2)["t2"]
     np.testing.assert_allclose(placed, [10 ** (1.5), 10 ** (2.5)])
+
+
+def test_components_are_sought_as_far_apart_as_the_grid_holds():
+    """Four echoes from 60 to 160 ms weigh a narrow range: components told apart lie beyond it."""
+    echoes, ranges = Encodings(echo_time=np.repeat([60.0, 90.0, 120.0, 160.0], 15)), {"t2": (60.0, 160.0)}
+    assert separable_factor("t2", echoes, ranges, "t2", 20) == np.inf
+    factor = separable_factor("t2", echoes, ranges, "t2", 20, (12.0, 800.0))
+    assert 160 / 60 < factor < widest_factor(ranges["t2"], (12.0, 800.0)) == pytest.approx(800 / 12)
+    assert separable_factor("t2", echoes, ranges, "t2", 1, (12.0, 800.0)) == np.inf

@@ -52,6 +52,7 @@ def test_a_better_signal_narrows_everything(placenta):
         assert fine.widths[axis] < coarse.widths[axis]
     noise = identify("adc-t2star", placenta.encodings, placenta.grid, 0.5)
     assert any("not even one component" in text for text in noise.statements)
+    assert any("apart, the most that the grid holds" in text for text in noise.statements)
 
 
 def test_kurtosis_is_read_for_one_component():
