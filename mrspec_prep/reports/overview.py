@@ -14,6 +14,7 @@ from mrspec_prep.reports.compartments.words import NAMES, is_classified, shares_
 from mrspec_prep.reports.facts import CONTRASTS, known_contrasts, n_distinct_encodings
 from mrspec_prep.reports.html import verdict_block
 from mrspec_prep.reports.maps.collect import entry_of
+from mrspec_prep.reports.maps.tables import short_name
 from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.maps.words import by_model, trusted
 from mrspec_prep.reports.mosaic import choose_view, stitch
@@ -75,8 +76,8 @@ def key_figures(series, words):
     """Numbers of the first screen, by name."""
     entries = []
 
-    def add(name, value, unit=""):
-        entries.append({"name": name, "value": value, "unit": unit})
+    def add(name, value, unit="", of=""):
+        entries.append({"name": name, "value": value, "unit": unit, "of": of})
 
     if series.roi is not None:
         add("voxels fitted", number(series.n_voxels))
@@ -93,14 +94,15 @@ def key_figures(series, words):
         values = series.values(key)
         if key in TISSUE[:4] and values is not None and len(values):
             entry = map_entry(key)
-            add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
+            add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"], "spectra")
     for methods in by_model(series).values() if series.n_voxels else ():
         best = trusted(methods, series.roi.data.astype(bool), words).method
         for parameter in best.tissue:
             values = inside(best.maps[parameter], series.roi.data.astype(bool))
             if values is not None:
                 entry = entry_of(best.maps[parameter], parameter, best.about_model)
-                add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"])
+                of = short_name(best, words)
+                add(f"median {entry['symbol']}", rough(float(np.median(values))), entry["unit"], of)
     residual = series.values("residual")
     if residual is not None and len(residual):
         add("residual / noise", f"{np.median(residual):.2f}")
@@ -111,7 +113,18 @@ def key_figures(series, words):
         add("one compartment", percent(shares[1]))
         add("several compartments", percent(shares[2:].sum()))
         add("undecided", percent(shares[0]))
-    return entries
+    return told_apart(entries)
+
+
+def told_apart(entries):
+    """Key figures without ``of``, which is added to the names that several have."""
+    names = [entry["name"] for entry in entries]
+    found = []
+    for entry in entries:
+        of = entry.get("of")
+        name = f"{entry['name']}, {of[:1].lower() + of[1:]}" if of and names.count(entry["name"]) > 1 else entry["name"]
+        found.append({"name": name, "value": entry["value"], "unit": entry["unit"]})
+    return found
 
 
 def found_in_words(series, words):

@@ -31,7 +31,7 @@ from mrspec_prep.reports.spectrum_figures import (
 from mrspec_prep.reports.uncertainty import limits_table, uncertainty_blocks
 from mrspec_prep.reports.verdict import GAP_OK, noise_method
 from mrspec_prep.reports.viewer.block import viewer_blocks
-from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, short
+from mrspec_prep.reports.words import capital, join, number, percent, place_in_words, power, printed_units, short
 
 SHORT = {
     "verdict": "Verdict",
@@ -409,5 +409,5 @@ def _entry_of_table(name, value):
 
 
 def _sentence(text):
-    text = capital(str(text).strip())
+    text = printed_units(capital(str(text).strip()))
     return text if text.endswith((".", "!", "?")) else f"{text}."

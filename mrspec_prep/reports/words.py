@@ -98,3 +98,8 @@ def kernel_in_words(kernel, axes):
 def capital(text):
     """Text with a capital first letter, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def printed_units(text):
+    """Text of a log or sidecar with units as the report prints them: ``s/mm²`` for ``s/mm2``."""
+    return text.replace("s/mm2", "s/mm²").replace("um2/ms", "µm²/ms")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from mrspec_prep.bids.output.catalogue import load_catalogue
 from mrspec_prep.bids.output.derivatives import encodings_table
 from mrspec_prep.physics import Encodings, Grid
 from mrspec_prep.reports.facts import acquisition_table, grid_in_words, n_distinct_encodings, ranges_in_words
-from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, rough, short
+from mrspec_prep.reports.words import count, join, number, peak_in_words, percent, power, printed_units, rough, short
 
 
 def columns_of(encodings):
@@ -86,3 +87,11 @@ def test_a_peak_at_the_edge_of_the_grid_is_a_bound():
     assert peak_in_words(inside, grid) == "1.9 µm²/ms, 62 ms, 71\u202f%"
     assert peak_in_words(inside | {"t2star": 500.0}, grid) == "1.9 µm²/ms, ≥ 500 ms, 71\u202f%"
     assert peak_in_words(inside | {"diffusivity": 0.5}, grid) == "≤ 0.5 µm²/ms, 62 ms, 71\u202f%"
+
+
+def test_units_of_sidecars_are_printed_as_the_page_prints_its_own():
+    assert printed_units("b >= 200 s/mm2, around 1.2 um2/ms") == "b >= 200 s/mm², around 1.2 µm²/ms"
+
+
+def test_symbols_hold_no_underscore():
+    assert [key for key, entry in load_catalogue()["maps"].items() if "_" in entry["symbol"]] == []

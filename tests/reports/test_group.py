@@ -72,6 +72,7 @@ def test_sections_come_in_order_and_the_verdict_says_what_was_found(whole):
     first = text[text.index("What was measured") : text.index("Look at any cluster")]
     assert "Nine scans of eight participants; two sites; " in first and "TE 78" in first
     assert first.count('class="swatch"') == 8 and "whose shares are nearest to the mean" in first
+    assert "SNR of all volumes" in text and ">SNR<" not in text
     assert "nine scans of eight participants" in text and "two sites, two protocols" in text
     assert "One scan could not take part" in text and "no noise map: run the participant again" in text
     assert "5 control and 3 pathological participants were compared" in text and "56 ways" in text

@@ -7,7 +7,9 @@ import pytest
 
 from mrspec_prep.bids.output.catalogue import data_text
 from mrspec_prep.reports.collect import collect_series
+from mrspec_prep.reports.overview import key_figures
 from mrspec_prep.reports.verdict import CAUTION, GOOD, PROBLEM, is_still_falling, judge
+from tests.reports.maps_study import add_maps
 
 SHAPE = (14, 16, 2)
 
@@ -212,3 +214,16 @@ def test_a_fit_without_degrees_of_freedom_left_is_not_judged_by_its_residual(ver
     assert found.level == CAUTION
     assert "no test of the fit" in text
     assert "overestimated" not in text
+
+
+def test_what_is_said_of_a_residual_is_said_once(participant, head):
+    out = participant(shape=SHAPE)
+    add_maps(out, head(SHAPE), methods=("lsq",))
+    (series,) = collect_series(out, "01")
+    series.noise.metadata["NoiseMethod"] = "residual"
+    words = tomllib.loads(data_text("report.toml"))
+    text = " ".join(remark.text for remark in judge(series, words).remarks)
+    assert text.count("estimated from the residual itself") == 1
+    assert "Nor is the residual of the mean signal diffusion kurtosis model (" in text
+    names = [entry["name"] for entry in key_figures(series, words)]
+    assert "median D, spectra" in names and "median D, least squares" in names and len(set(names)) == len(names)

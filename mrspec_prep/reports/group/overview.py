@@ -77,7 +77,7 @@ def group_key_figures(results):
         add("voxels", number(int(voxels.sum())))
     if results.clusters:
         add("clusters", str(len(results.clusters)))
-    for key, name, digits in (("snr", "median SNR", 0), ("residual", "residual / noise", 2)):
+    for key, name, digits in (("snr", "median SNR of all volumes", 0), ("residual", "residual / noise", 2)):
         if (values := results.column(key)) is not None:
             add(name, f"{np.nanmedian(values):.{digits}f}")
     return entries

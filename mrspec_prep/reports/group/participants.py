@@ -39,7 +39,7 @@ def participants_table(results, words, packed=()):
         columns[name.replace("_", " ")] = _texts(results.column(name))
     makers = {
         "n_voxels": ("voxels", lambda value: number(int(value))),
-        "snr": ("SNR", lambda value: f"{value:.0f}"),
+        "snr": ("SNR of all volumes", lambda value: f"{value:.0f}"),
         "residual": ("residual", lambda value: f"{value:.2f}"),
         "certainty": ("certainty", lambda value: f"{value:.2f}"),
         "unexplained": ("not explained", percent),
@@ -53,7 +53,7 @@ def participants_table(results, words, packed=()):
         main = shares.argmax(axis=1)
         columns["main cluster"] = [f"{m + 1} ({percent(shares[row, m])})" for row, m in enumerate(main)]
     rows = [[column[row] for column in columns.values()] for row in range(count_of)]
-    shown = {"SNR", "residual", "certainty"} & set(columns)
+    shown = {"SNR of all volumes", "residual", "certainty"} & set(columns)
     note = words["captions"]["participants_note"] if shown else ""
     colors = [results.colors[m] for m in main] if shares.size else ()
     return table_block(list(columns), rows, note, colors, words=True, sortable=len(rows) > 1)

@@ -111,7 +111,7 @@ def _site_table(results, sites, codes):
     about = {str(site.get("name")): site for site in results.about.get("Sites", [])}
     who, voxels = results.column("participant_id"), results.column("n_voxels")
     protocols = {p.get("protocol"): p for p in results.about.get("Protocols", [])}
-    headers = ["site", "participants", "scans", "voxels", "gain", "SNR", "residual", "protocol"]
+    headers = ["site", "participants", "scans", "voxels", "gain", "SNR of all volumes", "residual", "protocol"]
     rows = []
     for index, site in enumerate(sites):
         here = codes == index

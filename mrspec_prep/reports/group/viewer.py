@@ -19,7 +19,7 @@ SHARED = f"{SLUG}_data_spectra"
 LEVELS = 250  # grey levels of an image, steps of a map
 MOST_PROBABILITIES = 4_000_000  # of one page
 QUALITY = (
-    ("n_voxels", "{:.0f} voxels"), ("snr", "SNR {:.0f}"), ("residual", "residual {:.2f} × noise"),
+    ("n_voxels", "{:.0f} voxels"), ("snr", "SNR of all volumes {:.0f}"), ("residual", "residual {:.2f} × noise"),
     ("certainty", "certainty {:.2f}"),
 )  # fmt: skip
 MOST_TEXT = 25_000_000  # bytes of the page that scans may take; the rest is told

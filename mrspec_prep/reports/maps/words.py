@@ -122,7 +122,7 @@ def remarks_on_maps(series, words, noise_method):
         yield from _trust(series, methods, roi, words)
         if LEARNING & {method.method for method in methods} and series.n_voxels < words["maps"]["limits"]["few_voxels"]:
             yield Remark(words["maps"]["verdict"]["few"].format(n_voxels=number(series.n_voxels)), CAUTION)
-        yield from _misfit(methods, roi, words, noise_method)
+        yield from _misfit(series, methods, roi, words, noise_method)
         yield from _doubts(methods, roi, words)
         yield from (Remark(text) for text in unknown_parameters(methods, roi, words))
 
@@ -280,7 +280,7 @@ def _trust(series, methods, roi, words):
         yield Remark(texts[key].format(share=percent(share), **said))
 
 
-def _misfit(methods, roi, words, noise_method):
+def _misfit(series, methods, roi, words, noise_method):
     """Whether the model explains the signal, by the method to read first."""
     texts, limits = words["maps"]["verdict"], words["maps"]["limits"]
     method = trusted(methods, roi, words).method
@@ -297,7 +297,9 @@ def _misfit(methods, roi, words, noise_method):
     middle = float(np.nanmedian(residual))
     said = {"residual": f"{middle:.2f}", "model": model_title(method.model)}
     if noise_method == "residual":
-        yield Remark(words["verdict"]["residual_circular"].format(**said))
+        told = series.values("residual") is not None  # by the remark on the spectra
+        text = texts["residual_circular_too"] if told else words["verdict"]["residual_circular"]
+        yield Remark(text.format(**said))
     elif middle > limits["residual_high"]:
         weight = PROBLEM if middle > limits["residual_bad"] else CAUTION
         yield Remark(texts["residual_high"].format(**said), weight, texts["look_residual"])
