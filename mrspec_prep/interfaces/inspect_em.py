@@ -19,6 +19,7 @@ from mrspec_prep.interfaces.base import (
     within_threads,
 )
 from mrspec_prep.interfaces.noise import freedom_of, sigma_for_clusters
+from mrspec_prep.interfaces.progress import SpokenProgress
 from mrspec_prep.options import InspectOptions
 from mrspec_prep.spectra import NoiseModel, select_n_clusters
 
@@ -34,6 +35,7 @@ class _InspectInputSpec(ComputeInputSpec):
     distribution = traits.Str("gaussian", usedefault=True, desc="of the noise")
     n_coils = traits.Int(1, usedefault=True, desc="channels of nc-chi")
     seed = traits.Int(0, usedefault=True, desc="of the EM starts")
+    label = traits.Str("clusters", usedefault=True, nohash=True, desc="before each line on how far the fit is")
 
 
 class _InspectOutputSpec(TraitedSpec):
@@ -61,6 +63,7 @@ class FitInspect(SimpleInterface):
         neighbours = None
         if settings.spatial:
             neighbours = neighbours_in(series, np.load(self.inputs.roi), N_NEIGHBOURS)
+        progress = SpokenProgress(self.inputs.label)
         with within_threads(self.inputs.num_threads):
             selection = select_n_clusters(
                 signals,
@@ -77,6 +80,7 @@ class FitInspect(SimpleInterface):
                 max_steps=settings.max_steps,
                 noise=self._noise_model(),
                 neighbours=neighbours,
+                on_step=progress.words,
             )
         best = selection.fits[selection.best]
         out = Path(runtime.cwd)

@@ -8,7 +8,7 @@ SECONDS_BETWEEN_WORDS = 10.0
 
 
 class SpokenProgress:
-    """Takes ``(step, n_steps)`` and says the share done and the time that is left, stage by stage.
+    """Takes ``(step, n_steps)`` and says the share done and the time that is left, stage by stage; or takes words.
 
     Parameters
     ----------
@@ -34,6 +34,13 @@ class SpokenProgress:
         left = (now - began) * (n_steps - step) / (step - first)
         bar = "#" * round(20 * share)
         LOGGER.info("%s: [%-20s] %3.0f %%, about %s left", self.label, bar, 100 * share, in_words(left))
+
+    def words(self, what):
+        """Take what is under way, in words, and say it where nothing was said for a while."""
+        now = time.monotonic()
+        if now - self.said >= SECONDS_BETWEEN_WORDS:
+            self.said = now
+            LOGGER.info("%s: %s, after %s", self.label, what, in_words(now - self.began))
 
     def done(self, what):
         """Say that the step has ended, and how long it took."""

@@ -169,8 +169,9 @@ def _add_nnls(graph):
 
 def _add_inspect(graph):
     """Tissue clusters."""
-    settings = asdict(graph.options.inspect)
-    graph.fit_kernel("inspect_em", FitInspect, **graph.law, settings=settings, seed=graph.plan.seed)
+    plan, settings = graph.plan, asdict(graph.options.inspect)
+    label = f"sub-{plan.series.subject} {plan.series.datatype} clusters"
+    graph.fit_kernel("inspect_em", FitInspect, **graph.law, settings=settings, seed=plan.seed, label=label)
     graph.connect("signals", "inspect_em", signals="signals", roi="roi")
     graph.connect("noise", "inspect_em", noise="noise", noise_notes="notes")
     graph.save("save_inspect", SaveInspect)

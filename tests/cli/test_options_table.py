@@ -312,6 +312,7 @@ def test_dry_run_says_and_writes_what_would_be_done_and_computes_nothing(planned
     said = capsys.readouterr().out
     for words in ("volumes of 1 file(s)", "workflow: adc_inspect", "expected: about", "outputs:"):
         assert words in said
+    assert " voxels of the mask" in said  # which was drawn
     header, *rows = (tmp_path / "out/logs/sub-02_series-0_volumes.tsv").read_text().splitlines()
     assert header.split("\t") == ["index", "file", "volume", "b", "gx", "gy", "gz", "TE", "TI", "TR"]
     shown = said.partition("  volumes:\n")[2].partition("\n\n")[0].splitlines()

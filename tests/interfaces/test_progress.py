@@ -31,3 +31,12 @@ def test_time_left_is_that_of_the_stage_under_way(clock, caplog):
     assert "10 %, about 27 s left" in lines[1]
     assert lines[-1] == "maps: 10 voxels in 54 s"
     assert len(lines) == 5
+
+
+def test_what_is_under_way_is_said_at_most_every_ten_seconds(clock, caplog):
+    caplog.set_level(logging.INFO, logger="mrspec_prep")
+    spoken = progress.SpokenProgress("clusters")
+    for step in range(9):
+        clock[0] += 4
+        spoken.words(f"step {step}")
+    assert caplog.messages == [f"clusters: step {step}, after {4 * step + 4} s" for step in (2, 5, 8)]

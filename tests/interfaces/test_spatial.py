@@ -10,6 +10,7 @@ from mrspec_prep.bids.input.images import load_signals
 from mrspec_prep.bids.input.volumes import series_shape
 from mrspec_prep.bids.layout import open_layout
 from mrspec_prep.bids.output.derivatives import read_map
+from mrspec_prep.interfaces import progress
 from mrspec_prep.interfaces.base import neighbours_in
 from mrspec_prep.interfaces.derivatives import SaveInspect, SaveNNLS
 from mrspec_prep.interfaces.inspect_em import FitInspect
@@ -42,24 +43,27 @@ def saved(plan, tmp_path_factory):
     (folder / "noise.json").write_text(json.dumps({"method": "b0-repeats", "degrees_of_freedom": 25.0}))
     common = {"series": str(folder / "series.json"), "kernel": series.kernel_settings}
     files = {name: str(folder / f"{name}.npy") for name in ("signals", "noise", "roi")}
-    settings = series.options.to_dict()
+    settings, said = series.options.to_dict(), []
     for name in ("nnls", "inspect"):
         (folder / name).mkdir()
     nnls = FitNNLS(**common, **files, alpha=0.01, tolerance=1e-9, regions={}, spatial=1.0)
     nnls = nnls.run(cwd=str(folder / "nnls")).outputs
     inspect = FitInspect(**common, **files, noise_notes=str(folder / "noise.json"), settings=settings["inspect"])
-    inspect = inspect.run(cwd=str(folder / "inspect")).outputs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "SECONDS_BETWEEN_WORDS", 0)
+        patch.setattr(progress.LOGGER, "info", lambda *words: said.append(words[0] % words[1:]))
+        inspect = inspect.run(cwd=str(folder / "inspect")).outputs
     saving = common | {
         "roi": files["roi"], "out_dir": str(folder / "out"), "bids_dir": str(ZEBRA), "workflow_name": "x", "why": "y",
         "options_hash": "0", "seed": 0, "settings": settings,
     }  # fmt: skip
     SaveNNLS(**saving, spectra=nnls.spectra, maps=nnls.maps).run(cwd=str(folder))
     SaveInspect(**saving, fit=inspect.fit, selection=inspect.selection).run(cwd=str(folder))
-    return folder / "out/sub-01/dwi", roi, dict(np.load(nnls.maps)), dict(np.load(inspect.fit))
+    return folder / "out/sub-01/dwi", roi, dict(np.load(nnls.maps)), dict(np.load(inspect.fit)), said
 
 
 def test_the_map_says_how_many_voxels_stand_behind_a_spectrum(saved):
-    folder, roi, maps, _ = saved
+    folder, roi, maps, *_ = saved
     found = read_map(folder / "sub-01_model-adct2star_param-shared_desc-nnls_dwimap.nii.gz")
     np.testing.assert_allclose(found.data[roi], maps["shared"], rtol=1e-6)
     assert (maps["shared"] >= 1).all() and maps["shared"].max() > 1.1
@@ -67,10 +71,17 @@ def test_the_map_says_how_many_voxels_stand_behind_a_spectrum(saved):
 
 
 def test_sidecars_of_clusters_say_the_prior_and_its_weight(saved):
-    folder, _, _, fit = saved
+    folder, _, _, fit, _ = saved
     about = json.loads((folder / "sub-01_seg-inspect_dseg.json").read_text())
     assert about["SpatialPrior"] == "potts" and about["SpatialWeight"] == pytest.approx(float(fit["spatial_weight"]))
     assert fit["spatial_weight"] >= 0
+
+
+def test_a_fit_of_clusters_says_how_far_it_is(saved):
+    said = saved[-1]
+    assert all(line.startswith("clusters: ") for line in said)
+    for words in ("starts of 2 clusters", "step 1 with", "neighbours of 2 clusters"):
+        assert any(words in line for line in said)
 
 
 def test_the_selection_table_has_all_its_columns_and_na_where_nothing_was_held_out(saved):

@@ -24,7 +24,9 @@ SECONDS_AROUND = 15.0  # start, reading, saving, report
 SECONDS_PER_VOXEL_BIN = 8e-8  # voxelwise spectra
 SECONDS_PER_RESAMPLE_BIN = 5e-7  # bootstrap
 SECONDS_PER_BOUNDED_BIN = 8e-6  # bounds
-SECONDS_PER_VOXEL_CLUSTER = 1.5e-5  # InSpect, summed over the numbers of clusters tried
+# InSpect, summed over the numbers of clusters tried: of voxels by the distribution of their noise, of spectra
+SECONDS_PER_VOXEL_CLUSTER = {"gaussian": 1.5e-5, "student-t": 5e-5, "rician": 3e-5, "nc-chi": 3e-5}
+SECONDS_PER_CLUSTER_BIN = 4e-5
 MILLISECONDS = ("TE", "TI", "TR")  # times that are shown in ms; tables hold s
 MASKED = 0.3  # share of the field of view that a mask usually holds
 
@@ -55,7 +57,7 @@ def _session(series):
 def _describe_series(plan, resources):
     series, encodings = plan.series, plan.series.encodings
     shape = series_shape(series)
-    n_voxels = int(load_mask(plan.masks, series).sum()) if plan.masks else int(np.prod(shape) * MASKED)
+    n_voxels = plan.n_usable or int(load_mask(plan.masks, series).sum() if plan.masks else np.prod(shape) * MASKED)
     seconds, memory = expected_cost(plan, n_voxels, resources)
     lines = [
         "",
@@ -78,7 +80,7 @@ def _describe_series(plan, resources):
         f"  mask: {', '.join(path.name for path in plan.masks) or 'automatic'}; noise: {plan.options.noise.method}"
         + f", {plan.options.noise.distribution}" * plan.options.wants_spectra,
     ]
-    voxels = f"{n_voxels} voxels of the mask" if plan.masks else f"some {n_voxels} voxels"
+    voxels = f"{n_voxels} voxels of the mask" if plan.masks or plan.n_usable else f"some {n_voxels} voxels"
     time_and_space = f"{_duration(seconds)} with {resources.omp_nthreads} thread(s), {memory:.1f} GB"
     lines += [f"  expected: about {time_and_space}, for {voxels}"]
     lines += [f"  outputs: sub-{series.subject}.html; {series.datatype}/: {', '.join(_outputs(plan.options))}"]
@@ -172,10 +174,12 @@ def expected_cost(plan, n_voxels, resources):
     per_bin = SECONDS_PER_VOXEL_BIN * options.nnls.wanted
     per_bin += options.uncertainty.bootstrap * SECONDS_PER_RESAMPLE_BIN
     per_bin += options.uncertainty.bounds * SECONDS_PER_BOUNDED_BIN
-    per_voxel = plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER
+    per_voxel = plan.grid.n_bins * per_bin + n_clusters * SECONDS_PER_VOXEL_CLUSTER[options.noise.distribution]
+    clustering = n_clusters * plan.grid.n_bins * SECONDS_PER_CLUSTER_BIN
     mapping, of_maps = maps_cost(plan, n_voxels, threads)
     scanning, of_scan = scan_cost(plan, n_voxels, threads)
-    seconds = SECONDS_AROUND + n_voxels * per_voxel / threads + mapping + scanning + classifier_cost(plan, n_voxels)
+    seconds = SECONDS_AROUND + n_voxels * per_voxel / threads + clustering + mapping + scanning
+    seconds += classifier_cost(plan, n_voxels)
     return seconds, estimated_mem_gb(plan) + max(of_maps, of_scan)
 
 

@@ -143,7 +143,7 @@ def fit_inspect(
     return fit_problem(problem, {n_clusters: np.random.default_rng(random_seed(seed))}, n_starts, max_steps)[n_clusters]
 
 
-def fit_problem(problem, seeds, n_starts=20, max_steps=500):
+def fit_problem(problem, seeds, n_starts=20, max_steps=500, on_step=None):
     """``fit_inspect`` on a problem compressed already, for several numbers of clusters in the same passes.
 
     Parameters
@@ -152,6 +152,8 @@ def fit_problem(problem, seeds, n_starts=20, max_steps=500):
     seeds : dict of int to numpy.random.Generator
         For each number of clusters its own, so that a fit does not depend on which others are made.
     n_starts, max_steps : int
+    on_step : callable, optional
+        Called now and then with what is under way, in words.
 
     Returns
     -------
@@ -164,17 +166,34 @@ def fit_problem(problem, seeds, n_starts=20, max_steps=500):
     for m in seeds:
         if not 1 <= m <= n_voxels:
             raise ValueError(f"n_clusters must be between 1 and the number of voxels, {n_voxels}; got {m}")
+    said = on_step or (lambda words: None)
+    most = max(seeds, default=0)
     with single_threaded_blas():
-        starts = [first_state(problem, m, rng, n_starts) for m, rng in seeds.items()]
+        starts = []
+        for m, rng in seeds.items():
+            said(f"starts of {_clusters(m)}, of {most} at most")
+            starts.append(first_state(problem, m, rng, n_starts))
         states = [state for state, _ in starts]
-        climbs = climb(EmSteps(problem), states, max_steps)
+        climbs = climb(EmSteps(problem), states, max_steps, on_step=lambda under_way: said(_climbing(seeds, under_way)))
         fits = {}
         for (m, rng), one, expected in zip(seeds.items(), climbs, expect(problem, states), strict=True):
             if problem.neighbours is not None and m > 1:
+                said(f"neighbours of {_clusters(m)}, of {most} at most")
                 fits[m] = _with_neighbours(problem, one.state, rng, n_starts, max_steps)
             else:
                 fits[m] = _without_neighbours(problem, one, expected)
         return {m: replace(fits[m], stability=start[1]) for m, start in zip(seeds, starts, strict=True)}
+
+
+def _clusters(m):
+    return f"{m} cluster{'s' * (m > 1)}"
+
+
+def _climbing(numbers, climbs):
+    """Step of climbs, and of which numbers of clusters they have not ended."""
+    left = [str(m) for m, one in zip(numbers, climbs, strict=True) if not one["finished"]]
+    step = max(int(one["n_passes"]) for one in climbs)
+    return f"step {step} with {', '.join(left)} clusters" if left else f"last step, {step}"
 
 
 def _with_neighbours(problem, state, rng, n_starts, max_steps):

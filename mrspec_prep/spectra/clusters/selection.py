@@ -38,7 +38,7 @@ class Selection:
 def select_n_clusters(
     signals, kernel, noise_std, candidates=range(2, 11), alpha=0.01, seed=0, mode="exact", scale="fixed",
     criterion="bic", n_starts=20, max_steps=500, n_threads=None, noise=None,
-    neighbours=None, spatial_weight=None, held_out_folds=0,
+    neighbours=None, spatial_weight=None, held_out_folds=0, on_step=None,
 ):  # fmt: skip
     """Fit InSpect for each number of clusters and choose by BIC, AIC or held-out volumes.
 
@@ -59,6 +59,8 @@ def select_n_clusters(
     held_out_folds : int
         Folds of volumes, each left out once: the log-likelihood of what was left out, given the other
         volumes, is added to the table. 0: not done.
+    on_step : callable, optional
+        Called now and then with what is under way, in words.
 
     Returns
     -------
@@ -91,11 +93,14 @@ def select_n_clusters(
     settings = {"alpha": alpha, "mode": mode, "scale": scale, "n_threads": n_threads, "noise": noise}
     problem = make_problem(signals, kernel, noise_std, neighbours=neighbours, spatial_weight=spatial_weight, **settings)
     numbers = _numbers(candidates, len(problem.signals))
-    fits = fit_problem(problem, {m: np.random.default_rng([seed, m]) for m in numbers}, n_starts, max_steps)
+    seeds = {m: np.random.default_rng([seed, m]) for m in numbers}
+    fits = fit_problem(problem, seeds, n_starts, max_steps, on_step)
     names = ("log_likelihood", "n_parameters", "bic", "aic", "n_steps", "converged", "stability")
     table = {"n_clusters": np.array(numbers)}
     table.update({name: np.array([getattr(fits[m], name) for m in numbers]) for name in names})
     if held_out_folds:
+        if on_step is not None:
+            on_step(f"likelihood of volumes left out, in {held_out_folds} folds")
         alone = replace(problem, neighbours=None, spatial_weight=None)
         found = held_out_log_likelihood(signals, kernel, noise_std, fits, held_out_folds, alone, **settings)
         table["held_out"] = np.array([found[m] for m in numbers])

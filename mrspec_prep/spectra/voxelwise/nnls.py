@@ -22,6 +22,7 @@ MULTIPLIER_TOLERANCE = 1e-11
 SPARSE_TOLERANCE = 1e-13  # the same for alpha = 0, where nothing else bounds the excess
 LEADING_SHARE = 1e-3  # squared singular values below this share of alpha act like zero in a Newton step
 WARM_NEWTON_ALPHA = 1e-8  # alpha over the largest squared singular value from which a warm Newton beats the active set
+MANY_BINS = 100  # in use, from which it does so at any alpha: the active set's work grows with their cube
 WARM_TOLERANCE = 1e-20
 ACCEPTED_GAP = 1e-10  # of a warm Newton that rounding stopped short; else the active set takes over
 
@@ -262,10 +263,10 @@ def solve_one(reduced, target, alpha, spectrum, dual):
     """One compressed problem from the spectrum and the dual of a similar one, both replaced in place.
 
     For targets that are means over many voxels: alpha may be tiny. Where alpha is large
-    enough Newton starts from the dual, else the active set from the spectrum.
+    enough, or the spectrum is broad, Newton starts from the dual, else the active set from the spectrum.
     """
     nowhere = np.zeros(1)
-    if alpha >= WARM_NEWTON_ALPHA * reduced.singular_values[0] ** 2:
+    if alpha >= WARM_NEWTON_ALPHA * reduced.singular_values[0] ** 2 or np.count_nonzero(spectrum) >= MANY_BINS:
         gap = np.empty(1)
         refine(reduced, target[None], nowhere, alpha, WARM_TOLERANCE, dual[None], gap, np.zeros(1, np.int64))
         if gap[0] <= ACCEPTED_GAP:

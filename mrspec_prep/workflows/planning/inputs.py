@@ -156,9 +156,10 @@ def check_inputs(plan, record, reading):
     record.keep(files)
     checked = []
     for scan in scans:
-        notes = scan.check(record.findings[scan.key(digests)])
+        finding = record.findings[scan.key(digests)]
+        notes = scan.check(finding)
         mine = tuple((str(file), digests[file]) for file in scan.plan.files)
-        checked.append(replace(scan.plan, digests=mine, voxel_notes=tuple(notes)))
+        checked.append(replace(scan.plan, digests=mine, voxel_notes=tuple(notes), n_usable=finding.n_usable))
     return replace(plan, series=tuple(checked))
 
 

@@ -48,6 +48,7 @@ class SeriesPlan:
     device: str = "auto"  #: of networks: ``auto``, ``cpu`` or ``cuda``
     digests: tuple[tuple[str, str], ...] = ()  #: files and SHA-256 of their content, once they were read
     voxel_notes: tuple[str, ...] = ()  #: on voxels that will be left out, in words
+    n_usable: int | None = None  #: voxels that will be fitted, once the images were read
 
     @property
     def files(self):

@@ -54,3 +54,10 @@ def test_held_out_volumes_tell_too_few_clusters(four_tissues, scale):
 def test_bad_input_is_refused(four_tissues, change):
     with pytest.raises(ValueError, match="must"):
         select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, **change)
+
+
+def test_the_numbers_of_clusters_under_way_are_told(four_tissues):
+    said, few = [], {"n_starts": 2, "max_steps": 9}
+    select_n_clusters(four_tissues.signals, four_tissues.kernel, 0.05, [1, 2, 4], **few, on_step=said.append)
+    assert said[:3] == [f"starts of {m}, of 4 at most" for m in ("1 cluster", "2 clusters", "4 clusters")]
+    assert said[3].startswith("step 1 with ") and said[-1].startswith("last step, ")

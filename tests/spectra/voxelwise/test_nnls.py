@@ -4,6 +4,7 @@ from scipy.optimize import nnls
 
 from mrspec_prep.physics import Encodings, Grid, default_grid, kernel_matrix
 from mrspec_prep.spectra import fit_nnls, reduce_kernel
+from mrspec_prep.spectra.voxelwise import nnls as nnls_module
 from mrspec_prep.spectra.voxelwise.nnls import solve_one
 from tests.spectra.conftest import placenta_problem
 
@@ -154,6 +155,21 @@ def test_a_single_bin_and_a_single_encoding():
     kernel = kernel_matrix("t2", encodings, grid)
     result = fit_nnls(np.array([[2.0]]), kernel, 0.5)
     np.testing.assert_allclose(result.spectra, 2 * kernel / (kernel**2 + 0.5), rtol=1e-6)
+
+
+def test_a_broad_spectrum_is_found_again_without_the_active_set(monkeypatch):
+    problem = placenta_problem((20, 20), 1)
+    reduced = reduce_kernel(problem.kernel)
+    broad = np.ones(reduced.n_bins) / reduced.n_bins
+    target, alpha = broad @ reduced.columns, 1e-11 * reduced.singular_values[0] ** 2
+    spectrum, dual = np.zeros(reduced.n_bins), np.zeros(reduced.n_ranks)
+    solve_one(reduced, target, alpha, spectrum, dual)
+    assert np.count_nonzero(spectrum) > 150
+    nearby, again = target * 1.001, spectrum.copy()
+    monkeypatch.setattr(nnls_module, "active_set_block", None)
+    solve_one(reduced, nearby, alpha, again, dual)
+    new, old = (objective(reduced.columns.T, nearby, f[None], alpha) for f in (again, 1.001 * spectrum))
+    assert (new <= old * (1 + 1e-9)).all()
 
 
 def test_one_spectrum_from_every_bin_is_that_from_none_and_as_quick():
