@@ -107,6 +107,7 @@ class Study:
 
 def test_the_tissues_of_all_are_found_and_the_table_tells_their_shares(study, capsys):
     assert study.run() == 0
+    assert [path.name for path in study.out.glob("seg-*")] == ["seg-group_dseg.tsv"]
     said = capsys.readouterr().err
     assert "Group: 4 participants, 4 series, 288 voxels, 1 site, 1 protocol" in said
     assert said.splitlines()[-1].endswith("Finished without errors: a group of 4 series")

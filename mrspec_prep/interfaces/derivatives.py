@@ -8,7 +8,7 @@ from nipype.interfaces.base import TraitedSpec
 
 from mrspec_prep.bids.input.images import load_reference
 from mrspec_prep.bids.output.catalogue import map_entry, references_of
-from mrspec_prep.bids.output.derivative_dataset import known_datasets, reference_path
+from mrspec_prep.bids.output.derivative_dataset import known_datasets, name_labels, reference_path
 from mrspec_prep.bids.output.derivatives import bids_uri, encodings_table, output_path, write_map, write_table
 from mrspec_prep.bids.output.spectra_files import write_cluster_spectra, write_nnls_spectra
 from mrspec_prep.interfaces.base import (
@@ -309,6 +309,7 @@ class SaveInspect(SaveDerivatives):
             weight = float(fit["spatial_weight"])
             about |= {"SpatialPrior": "potts", "SpatialWeight": weight if np.isfinite(weight) else "n/a"}
         responsibilities = fit["responsibilities"]
+        name_labels(self.inputs.out_dir, "inspect")
         self._map(responsibilities.argmax(axis=1) + 1, "dseg", "dseg", seg="inspect", metadata=about)
         self._map(responsibilities, "probseg", "probseg", seg="inspect", metadata=about | {"LabelMap": labels})
         grid = grid_of(self.series, self.inputs.kernel)

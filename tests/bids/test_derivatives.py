@@ -148,6 +148,7 @@ def test_bidsignore_is_the_one_of_the_contract(tmp_path, like):
     lines = (tmp_path / "out" / ".bidsignore").read_text().splitlines()
     assert tuple(lines) == BIDSIGNORE
     assert not any(line.endswith("/") for line in lines)
+    assert not [*(tmp_path / "out").glob("seg-*")]  # names of labels come with the labels
 
 
 def test_pybids_reads_it_with_our_config(tmp_path, like, roi):

@@ -75,6 +75,7 @@ def test_sidecars_of_clusters_say_the_prior_and_its_weight(saved):
     about = json.loads((folder / "sub-01_seg-inspect_dseg.json").read_text())
     assert about["SpatialPrior"] == "potts" and about["SpatialWeight"] == pytest.approx(float(fit["spatial_weight"]))
     assert fit["spatial_weight"] >= 0
+    assert (folder.parents[1] / "seg-inspect_dseg.tsv").is_file()
 
 
 def test_a_fit_of_clusters_says_how_far_it_is(saved):

@@ -98,8 +98,6 @@ def start_dataset(out_dir, bids_dir, derivatives=None):
     write_if_changed(out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
     write_if_changed(out_dir / "README", README)
     write_if_changed(out_dir / "descriptions.tsv", "desc_id\tdescription\n" + labels)
-    for level in ("inspect", "group"):
-        name_labels(out_dir, level)
     write_if_changed(out_dir / "logs" / "pybids_config.json", data_text("bids_config.json"))
     with dataset_lock(out_dir):
         _add_links(out_dir, {RAW: bids_dir, **(derivatives or {})})

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 
-from mrspec_prep.bids.output.derivative_dataset import known_datasets
+from mrspec_prep.bids.output.derivative_dataset import known_datasets, name_labels
 from mrspec_prep.bids.output.derivatives import bids_uri, output_path, write_json, write_map
 from mrspec_prep.bids.output.group_files import group_file, region_image
 from mrspec_prep.bids.output.spectra_files import read_cluster_spectra
@@ -83,6 +83,7 @@ class SaveGroupMaps(SimpleInterface):
         self._map(responsibilities, "groupprobseg", "probseg", seg="group", metadata={"LabelMap": labels})
         for name, values in more_maps.items():
             self._map(values, f"group{name}", "dwimap", model="group", param=name)
+        name_labels(self.inputs.out_dir, "group")
         self._map(responsibilities.argmax(axis=1) + 1, "groupdseg", "dseg", seg="group")
         row = {
             "n_voxels": self.member.n_voxels,
