@@ -46,6 +46,8 @@ def test_groups_sites_and_numbers_are_tested(tmp_path):
     assert facts["Levels"] == ["control", "patient"] and facts["Counts"] == [9, 3] and facts["NScans"] == 13
     assert rows["p"][3] == pytest.approx(1 / 220) and rows["p_holm"][3] == pytest.approx(4 / 220)
     assert rows["low"][3] < rows["effect"][3] < rows["high"][3] and rows["delta"][3] == 1
+    assert list(rows["contrast"]) == ["patient minus control"] * 4 + ["n/a"]
+    assert facts["EffectSize"].endswith("patient minus control")
     assert facts["SmallestPWithinSites"] > 1 / 220
     assert rows["p_sites"][3] == pytest.approx(facts["SmallestPWithinSites"])
     assert any("220 ways" in sentence for sentence in facts["Statements"])

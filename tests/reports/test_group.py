@@ -91,6 +91,7 @@ def test_page_is_alone_in_the_world_and_its_links_arrive(whole):
     text = path.read_text()
     held = text.count('<script type="application/json"') + text.count('<script type="application/octet-stream"')
     assert held > 9 and text.count("<script") == 1 + held and text.count("<script>") == 1
+    assert "effect: pathological − control<" in text
     assert "@import" not in text and "url(" not in text and str(out) not in text
 
 

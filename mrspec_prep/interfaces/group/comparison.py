@@ -11,10 +11,11 @@ from mrspec_prep.reports.group.collect import participants_columns
 from mrspec_prep.spectra.group.comparison import compare_groups, correlate
 from mrspec_prep.spectra.group.conclusions import conclusions
 
+TABLE = ("column", "cluster", "contrast", "effect", "low", "high", "delta", "p", "p_holm", "p_sites")
 MOST_LEVELS = 4  # a numeric column with more distinct values is a number, not a code of groups
 FEWEST = 3  # participants for any test
 EFFECTS = {
-    "two groups": "Hodges-Lehmann shift of the proportion, second group minus first",
+    "two groups": "Hodges-Lehmann shift of the proportion, {contrast}",
     "groups": "Epsilon squared of Kruskal and Wallis: share of the variation of ranks between groups",
     "number": "Spearman's rank correlation",
 }
@@ -41,7 +42,7 @@ def write_comparison(out_dir):
     out_dir = Path(out_dir)
     columns, about = read_table(out_dir / "group_participants.tsv")
     tests = [found for found in (_test(columns, about, name) for name in _names(columns, about)) if found]
-    table = {name: [] for name in ("column", "cluster", "effect", "low", "high", "delta", "p", "p_holm", "p_sites")}
+    table = {name: [] for name in TABLE}
     for rows, _ in tests:
         for name in table:
             table[name] += rows[name]
@@ -58,10 +59,11 @@ def write_comparison(out_dir):
 COLUMNS = {
     "column": {"Description": "Column of group_participants.tsv that the proportions were tested against"},
     "cluster": {"Description": "Number of the cluster, or all: one test of all clusters together"},
+    "contrast": {"Description": "Of two groups, in natural order: which minus which effect and delta are"},
     "effect": {"Description": "See EffectSize of the comparison in this file"},
     "low": {"Description": "Lower end of the interval of the effect (IntervalLevel)"},
     "high": {"Description": "Upper end of the interval of the effect (IntervalLevel)"},
-    "delta": {"Description": "Cliff's delta: share of pairs with more in the second group minus that with less"},
+    "delta": {"Description": "Cliff's delta: share of pairs with more in contrast's first group, minus that with less"},
     "p": {"Description": "Two-sided p-value by permutation of participants"},
     "p_holm": {"Description": "The same, corrected over the clusters (Holm)"},
     "p_sites": {"Description": "Two-sided p-value by permutation of participants within their sites"},
@@ -97,6 +99,7 @@ def _test(columns, about, name):
     if name != "site" and one_site_each and len(set(sites)) > 1 and _varies_within(labels, sites):
         within = compare(shares, labels, who, strata=sites, seed=about.get("Seed") or 0)
     kind = "number" if number else "groups"
+    contrast = f"{found.levels[1]} minus {found.levels[0]}" if len(found.levels) == 2 else "n/a"
     facts = {
         "Column": name,
         "Kind": kind,
@@ -108,7 +111,7 @@ def _test(columns, about, name):
         "NArrangements": min(found.n_arrangements, 10**15),
         "Exact": found.exact,
         "SmallestP": found.smallest_p,
-        "EffectSize": EFFECTS["two groups" if len(found.levels) == 2 else kind],
+        "EffectSize": EFFECTS["two groups" if len(found.levels) == 2 else kind].format(contrast=contrast),
         "IntervalLevel": found.level,
         "Statements": conclusions(found, name.replace("_", " ")),
         "SmallestPWithinSites": within.smallest_p if within else "n/a",
@@ -119,6 +122,7 @@ def _test(columns, about, name):
     rows = {
         "column": [name] * n,
         "cluster": [*range(1, n), "all"],
+        "contrast": [contrast] * (n - 1) + ["n/a"],
         "effect": [*found.effect, *nothing],
         "low": [*found.low, *nothing],
         "high": [*found.high, *nothing],

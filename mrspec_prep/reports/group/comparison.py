@@ -69,7 +69,8 @@ def _table(results, words, facts, rows):
     groups, levels = results.groups()
     levels = facts["Levels"]
     sites = np.isfinite(rows["p_sites"]).any()
-    headers = ["cluster", *levels, "effect", "delta", "p", "corrected"]
+    which = f": {levels[1]} {MINUS} {levels[0]}" if len(levels) == 2 else ""
+    headers = ["cluster", *levels, f"effect{which}", f"delta{which}", "p", "corrected"]
     headers += ["within sites"] if sites else []
     table = []
     for index, cluster in enumerate(rows["cluster"]):

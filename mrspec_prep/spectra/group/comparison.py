@@ -5,6 +5,7 @@ assumed. Under the null hypothesis the participants' labels could as well have b
 other deal (or a random sample of them) gives a statistic, and p is the share that is at least as large.
 """
 
+import re
 from dataclasses import dataclass
 from math import factorial
 
@@ -31,7 +32,7 @@ class Comparison:
     Parameters
     ----------
     levels : tuple of str
-        Groups, the reference first; empty where a number was correlated.
+        Groups in natural order, of which the first is the reference; empty where a number was correlated.
     counts : tuple of int
         Participants per group; (n_participants,) for a number.
     n_scans : int
@@ -115,12 +116,11 @@ def compare_groups(proportions, groups, participants=None, strata=None, *, level
 
     """
     values, (labels, blocks), n_scans = per_participant(proportions, participants, groups, strata)
-    names, codes = np.unique(np.array(labels, dtype=str), return_inverse=True)
+    names = sorted({str(label) for label in labels}, key=_natural)
     if len(names) < 2:
-        raise ValueError(f"at least two groups are needed to compare, got {list(names)}")
+        raise ValueError(f"at least two groups are needed to compare, got {names}")
+    codes = np.array([names.index(str(label)) for label in labels])
     counts = np.bincount(codes)
-    order = np.argsort(-counts, kind="stable")  # the largest group is the reference
-    codes, names, counts = np.argsort(order)[codes], names[order], counts[order]
     roots = centred(np.sqrt(values), blocks)
     scores = roots if len(names) == 2 else centred(ranks(values, blocks), blocks)
     design = np.eye(len(names)) / np.sqrt(counts)
@@ -138,6 +138,11 @@ def compare_groups(proportions, groups, participants=None, strata=None, *, level
         tuple(str(name) for name in names), tuple(int(n) for n in counts), n_scans, p_values, holm(p_values),
         p_overall, effect, low, high, level, delta, n_all, exact, smallest, strata is not None,
     )  # fmt: skip
+
+
+def _natural(name):
+    """Sort key under which week 9 comes before week 10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
 
 
 def correlate(proportions, numbers, participants=None, strata=None, *, level=0.95, seed=0):

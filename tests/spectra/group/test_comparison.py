@@ -130,7 +130,10 @@ def test_the_answer_does_not_depend_on_order_or_names():
     moved = compare_groups(values[order], np.array(groups)[order])
     np.testing.assert_allclose(moved.p_values, compare_groups(values, groups).p_values)
     swapped = compare_groups(values, np.where(np.array(groups) == "control", "z", "a"))
-    np.testing.assert_allclose(swapped.effect, moved.effect)  # the largest group stays the reference
+    np.testing.assert_allclose(swapped.effect, -moved.effect)  # the first name is the reference
+    assert swapped.levels == ("a", "z") and swapped.counts == (3, 9)
+    weeks = compare_groups(values, np.where(np.array(groups) == "control", "week10", "week9"))
+    assert weeks.levels == ("week9", "week10")
 
 
 def test_a_cluster_nobody_holds_never_differs():
