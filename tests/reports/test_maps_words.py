@@ -218,3 +218,12 @@ def test_every_method_and_rule_has_its_words():
 def test_maps_without_least_squares_depart_from_something_that_is_named(said):
     _, text, _ = said(methods=("vae", "gmmvae"))
     assert "It departs from what the signal of each voxel says on its own by" in text and "from  by" not in text
+
+
+@pytest.mark.parametrize(("law", "level"), [("gaussian", PROBLEM), ("rician", CAUTION)])
+def test_maps_that_took_the_noise_floor_for_signal_are_a_problem(said, law, level):
+    def noisy(series):
+        series.noise.data[:] = 400.0
+
+    found, text, _ = said(noisy, model="t2", methods=("lsq",), Distribution=law)
+    assert found.level == level and ("--set noise.distribution=rician" in text) == (law == "gaussian")
