@@ -86,7 +86,7 @@ class Turn:
             try:
                 self._lock.acquire(timeout=QUIET_SECONDS)
             except Timeout:
-                LOGGER.info("Another run is compiling loops; waiting for it (lock: %s)", path)
+                LOGGER.info("Another process is compiling loops; waiting for it (lock: %s)", path)
                 self._lock.acquire(timeout=TURN_SECONDS)
         except (Timeout, OSError, NotImplementedError, RuntimeError) as error:  # RuntimeError: no folder is writable
             LOGGER.debug("Compiling without a turn: %s", error)
