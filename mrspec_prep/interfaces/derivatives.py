@@ -131,6 +131,8 @@ class SaveAcquisition(SaveDerivatives):
             "NoiseNote": noise_notes.get("note"),
             **noise_law(self.inputs.settings),
         }
+        if noise_notes.get("between_neighbours"):
+            noise_metadata["SigmaBetweenNeighbours"] = noise_notes["between_neighbours"]
         if papers := map_entry("noise")["papers"].get(noise_notes["method"]):
             noise_metadata["EstimationReference"] = references_of(papers)
         self._map(np.load(self.inputs.noise), "noise", desc="noise", metadata=noise_metadata)

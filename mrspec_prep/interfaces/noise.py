@@ -26,6 +26,8 @@ from mrspec_prep.spectra.noise.image_noise import noise_mppca
 from mrspec_prep.spectra.noise.magnitude_noise import channel_variance
 from mrspec_prep.spectra.noise.shared import share_noise
 
+MOST_LOOKED_AT = 6  # unweighted volumes for the level between neighbours; its median rests on many blocks in each
+
 
 class _NoiseInputSpec(ComputeInputSpec, ImagesInputSpec):
     signals = File(exists=True, mandatory=True, desc="(n_voxels, n_encodings)")
@@ -87,6 +89,8 @@ class EstimateNoise(SimpleInterface):
                     str(error), file=series.images[0], remedy="--noise NUMBER, the standard deviation in image units"
                 ) from error
             noise = estimate.noise_std
+            if method == "b0-repeats":
+                notes["between_neighbours"] = self._beside_repeats(series, signals)
             notes |= {"degrees_of_freedom": float(np.median(estimate.degrees_of_freedom)), "note": estimate.note}
         reference = signals[:, series.encodings.reference()].mean(axis=1)
         notes["snr"] = float(np.median(reference / noise))
@@ -96,6 +100,17 @@ class EstimateNoise(SimpleInterface):
         self._results["noise"] = str(out / "noise.npy")
         self._results["notes"] = str(out / "noise.json")
         return runtime
+
+    def _beside_repeats(self, series, signals):
+        """Level between neighbours of unweighted volumes, which motion does not raise; None where it is not known."""
+        roi = np.load(self.inputs.roi)
+        chosen = np.flatnonzero(series.encodings.is_b0())[:MOST_LOOKED_AT]
+        images = np.zeros((*roi.shape, len(chosen)), np.float32)
+        images[roi] = signals[:, chosen]
+        try:
+            return float(noise_between_neighbours(images, roi))
+        except ValueError:  # too small a region
+            return None
 
     def _between_neighbours(self, series, n_voxels):
         """One level for all voxels, that of the quietest volume."""

@@ -20,6 +20,7 @@ RESIDUAL_LOW, RESIDUAL_HIGH, RESIDUAL_BAD = 0.7, 1.3, 3.0  # RMS over its expect
 FLOOR_SNR = 3.0  # of the reference image, below which most magnitudes are floor
 FLOOR_BIAS, FLOOR_BIAS_BAD = 0.02, 0.08  # share of the reference: T2* 3 % and 60 % too long (docs/noise.md)
 ECHOES_OF_MYELIN, SNR_OF_MYELIN = 16, 100.0  # fewer echoes, or more noise, than docs/nnls.md knows to serve
+REPEATS_DIFFER = 4.0  # noise of repeats over that between neighbours; interpolation alone halves the latter
 FEW = 0.02  # share of voxels below which a cluster is called small
 ALPHA_UNMET_OK = 0.05  # share of voxels in which the rule for alpha may fail without a warning
 GAP_OK = 1e-6  # relative duality gap that no map can show
@@ -66,6 +67,7 @@ def judge(series, words, crashed=False):
         _unweighted,
         _resolution,
         _noise,
+        _repeats,
         _myelin,
         _residual,
         _certificate,
@@ -130,6 +132,16 @@ def _unweighted(series, texts):
     bvalues = known_contrasts(series.columns).get("b")
     if bvalues is not None and bvalues.min() > B0_CEILING and bvalues.max() > bvalues.min():
         yield Remark(texts["no_unweighted"].format(b=f"{bvalues.min():g}"), CAUTION)
+
+
+def _repeats(series, texts):
+    """Whether repeats of a volume differ by more than noise."""
+    between = series.noise.metadata.get("SigmaBetweenNeighbours") if series.noise else None
+    if not between or series.roi is None:
+        return
+    ratio = float(np.median(series.noise.data[series.roi.data > 0])) / between
+    if ratio > REPEATS_DIFFER:
+        yield Remark(texts["repeats_differ"].format(ratio=number(ratio)), CAUTION, texts["look_residual"])
 
 
 def _myelin(series, texts):

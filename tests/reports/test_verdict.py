@@ -46,6 +46,15 @@ def test_an_axis_the_protocol_does_not_resolve_is_named(verdict):
     assert "does not resolve T2*" in text
 
 
+def test_repeats_that_differ_by_more_than_noise_are_a_warning(verdict):
+    def between(sigma):
+        return lambda series: series.noise.metadata.update(SigmaBetweenNeighbours=sigma)
+
+    found, text = verdict(change=between(2.2))
+    assert found.level == CAUTION and "differ 10 times as much" in text and "motion between volumes" in text
+    assert verdict(change=between(15.0))[0].level == GOOD and verdict(change=between(30.0))[0].level == GOOD
+
+
 def test_an_unexplained_residual_is_a_warning_and_a_huge_one_a_problem(verdict):
     found, text = verdict(residual=1.8)
     assert found.level == CAUTION and "1.8" in text and "residual map" in text
