@@ -111,4 +111,4 @@ def test_what_the_fuzzer_found_ends_in_a_result_or_in_words(targets, path):
 
 
 def test_findings_are_there():
-    assert {path.parent.name for path in FOUND} == {"h5", "output", "tables", "weights"}
+    assert {path.parent.name for path in FOUND} == {"h5", "output", "study", "tables", "weights"}

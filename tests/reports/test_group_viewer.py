@@ -150,10 +150,11 @@ def test_a_voxel_is_named_by_its_indices_in_the_file(opened, study):
     labels = nib.load(path)
     viewer = f"{VIEWER}.viewer.shown"
     opened.js(f"{viewer}.move(0, -2)")
-    at = opened.js(f"{viewer}.original()")
-    place = opened.js(f"{viewer}.position({viewer}.state.at)")
+    opened.wait(f"{VIEWER}.dataset.shown === {viewer}.original().join(',')")
+    told = "[v.original(), v.position(v.state.at), v.data.clusterOf(v.voxel)]"  # of one moment
+    at, place, cluster = opened.js(f"(v => {told})({viewer})")
     assert place == pytest.approx(nib.affines.apply_affine(labels.affine, at))
-    assert opened.js(f"{viewer}.data.clusterOf({viewer}.voxel)") + 1 == labels.dataobj[tuple(at)]
+    assert cluster + 1 == labels.dataobj[tuple(at)]
 
 
 @needs_chromium
