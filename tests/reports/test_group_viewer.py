@@ -149,7 +149,7 @@ def test_a_voxel_is_named_by_its_indices_in_the_file(opened, study):
     (path,) = study.glob("sub-01/**/*_seg-group_dseg.nii.gz")
     labels = nib.load(path)
     viewer = f"{VIEWER}.viewer.shown"
-    opened.js(f"{viewer}.move(0, -2)")
+    opened.js(f"(v => {{ v.state.cluster = -1; v.move(0, v.state.at[0] > 2 ? -2 : 2); }})({viewer})")
     opened.wait(f"{VIEWER}.dataset.shown === {viewer}.original().join(',')")
     told = "[v.original(), v.position(v.state.at), v.data.clusterOf(v.voxel)]"  # of one moment
     at, place, cluster = opened.js(f"(v => {told})({viewer})")
