@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ive
 
+from mrspec_prep.options import MAGNITUDES
 from mrspec_prep.physics import kernel_matrix
+from mrspec_prep.physics.magnitudes import expected_magnitude
 from mrspec_prep.physics.models.prepare import volumes_of
 from mrspec_prep.reports.collect import snr_map
 from mrspec_prep.reports.facts import encodings_of
@@ -13,7 +14,6 @@ from mrspec_prep.reports.maps.values import inside
 from mrspec_prep.reports.maps.words import by_model, trusted
 
 WEAK = 3.0  # times the noise: magnitudes below are raised by more than 5 % of themselves
-MAGNITUDES = ("rician", "nc-chi")  # laws that know the floor
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,5 @@ def _of_model(series, encodings, words):
 def _without_floor(magnitudes):
     """Signals whose expected magnitudes with Rician noise of one are these; 0 where noise alone has as much."""
     signals = np.concatenate([np.linspace(0, 4, 401), np.geomspace(4.1, 40, 60)])
-    power = signals**2 / 4
-    expected = np.sqrt(np.pi / 2) * ((1 + 2 * power) * ive(0, power) + 2 * power * ive(1, power))
+    expected = expected_magnitude(signals, 1.0)
     return np.where(magnitudes < expected[-1], np.interp(magnitudes, expected, signals), magnitudes)
