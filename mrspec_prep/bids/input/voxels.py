@@ -95,9 +95,8 @@ class ImageTally:
                 self.first_broken = voxel, volume
         signal = values != 0 if self.signed else values > 0
         self.level = values.copy() if self.level is None else self.level
-        self.marks[LIT] |= signal | (
-            values != self.level
-        )  # noise about zero changes; what was cut off or filled does not
+        changed = values != self.level  # noise about zero changes; what was cut off or filled does not
+        self.marks[LIT] |= signal | changed
         self.marks[LOW] |= ~signal
 
 
